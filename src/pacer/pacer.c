@@ -1,0 +1,244 @@
+/* pacer.c: the decisions. Each function is one rule; pacer.h says what feeds it. */
+#include "pacer.h"
+
+/* Fewer promoted objects than this are never worth a search: CPython's first threshold, times three. */
+#define FEW 2000u
+/* A clone may cost this share of the time between two snapshots of the middle. */
+#define CLONE_SHARE 25u
+#define RETRY_NS 100000000u     /* after the first failure; doubles up to 64 times that */
+#define WHOLE_NS 1500000u       /* what handing the middle over whole may add */
+/* How long a flight may take, at least and by object, before growth makes it hopeless: some three times the
+ * finder's time on a loaded machine. */
+#define HOPELESS_NS 2000000000u
+#define HOPELESS_NS_PER_OBJECT 1000u
+
+static double clamp(double value, double low, double high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t less(uint64_t from, uint64_t what)
+{
+    return from > what ? from - what : 0;
+}
+
+/* Costs rise at once and fall slowly: one expensive slice is a warning, a cheap one is luck. */
+static double learn(double known, double seen)
+{
+    return seen > known ? (known + seen) / 2 : known * 0.9 + seen * 0.1;
+}
+
+static uint64_t whole_limit(const struct pacer *pacer)
+{
+    return (uint64_t)(WHOLE_NS / pacer->examine_ns);
+}
+
+static bool full_due(const struct pacer *pacer)
+{
+    return pacer->grown >= larger(pacer->old / 4, FEW) && pacer->since_count >= larger(pacer->old / 8, FEW);
+}
+
+/* Garbage outruns the finder, in spite of naps: the old generation has doubled since the launch. */
+static bool hopeless(const struct pacer *pacer, uint64_t now_ns)
+{
+    uint64_t all = pacer->old + pacer->grown;
+    return pacer->since_launch > all / 2 && pacer->since_launch > 4 * whole_limit(pacer) &&
+           now_ns - pacer->launched_ns > HOPELESS_NS + HOPELESS_NS_PER_OBJECT * all;
+}
+
+/* How much may be promoted while a snapshot flies before the program is held back. */
+static uint64_t allowance(const struct pacer *pacer)
+{
+    return larger((pacer->old + pacer->grown) / 8, 4 * whole_limit(pacer));
+}
+
+void pacer_start(struct pacer *pacer, uint64_t old, uint64_t grown)
+{
+    *pacer = (struct pacer){
+        .old = old,
+        .grown = grown,
+        .middle = grown,
+        .since_count = grown,
+        .young_ns = {50000, 500000},
+        .examine_ns = 100,
+        .reclaim_ns = 250,
+        .middle_factor = 1,
+    };
+}
+
+void pacer_promoted(struct pacer *pacer, uint64_t objects)
+{
+    pacer->grown += objects;
+    pacer->middle += objects;
+    pacer->since_count += objects;
+    pacer->lump = (pacer->lump + objects) / 2;
+    if (pacer->in_flight)
+        pacer->since_launch += objects;
+}
+
+void pacer_young(struct pacer *pacer, int generation, uint64_t ns)
+{
+    double *known = &pacer->young_ns[generation == 1];
+    *known = *known * 0.8 + (double)ns * 0.2;
+}
+
+uint64_t pacer_whole(struct pacer *pacer, bool *all)
+{
+    uint64_t limit = whole_limit(pacer);
+    *all = full_due(pacer) && pacer->old + pacer->grown <= limit;
+    if (*all)
+        return limit;
+    if (pacer->middle < FEW || pacer->middle > limit)
+        return 0;
+    if (pacer->middle < limit / 2 && pacer->middle + pacer->lump <= limit)
+        return 0;
+    if (pacer->whole_skip > 0) {
+        pacer->whole_skip--;
+        return 0;
+    }
+    return limit;
+}
+
+void pacer_whole_taken(struct pacer *pacer, uint64_t objects, bool all)
+{
+    pacer->grown = less(pacer->grown, objects);
+    pacer->since_launch = less(pacer->since_launch, objects);
+    pacer->since_count = less(pacer->since_count, objects);
+    pacer->middle = 0;
+    if (all)
+        pacer->old = pacer->grown = 0;
+}
+
+void pacer_whole_done(struct pacer *pacer, uint64_t objects, uint64_t survivors, uint64_t ns, bool all)
+{
+    if (objects >= FEW) {
+        double extra = (double)ns - pacer->young_ns[1];
+        pacer->examine_ns = clamp(learn(pacer->examine_ns, extra / (double)objects), 20, 5000);
+    }
+    pacer->middle = 0;
+    if (all) {
+        pacer->old = survivors;
+        pacer->grown = pacer->since_count = 0;
+        return;
+    }
+    /* Few deaths: let pass 1, 2, 4 ... 16 occasions; the snapshots will look at these objects. */
+    bool poor = survivors > objects - objects / 16;
+    pacer->whole_backoff = !poor ? 0 : pacer->whole_backoff == 0 ? 1 : pacer->whole_backoff * 2;
+    if (pacer->whole_backoff > 16)
+        pacer->whole_backoff = 16;
+    pacer->whole_skip = pacer->whole_backoff;
+}
+
+enum pacer_action pacer_decide(const struct pacer *pacer, uint64_t now_ns)
+{
+    if (pacer->in_flight)
+        return hopeless(pacer, now_ns) && !pacer->in_place_failed ? PACER_IN_PLACE : PACER_REST;
+    uint64_t all = pacer->old + pacer->grown;
+    bool full = full_due(pacer) && all > whole_limit(pacer);
+    if (pacer->failures >= 3 && pacer->grown >= larger(pacer->old / 2, FEW) && full)
+        return pacer->in_place_failed ? PACER_HOST : PACER_IN_PLACE;
+    if (now_ns < pacer->retry_ns)
+        return PACER_REST;
+    if (full)
+        return PACER_FULL;
+    if (pacer->middle > 2 * whole_limit(pacer) &&
+        (double)pacer->middle > pacer->middle_factor * (double)(pacer->old / 8) &&
+        now_ns - pacer->landed_ns > CLONE_SHARE * pacer->clone_ns)
+        return PACER_MIDDLE;
+    return PACER_REST;
+}
+
+void pacer_launched(struct pacer *pacer, uint64_t clone_ns, uint64_t now_ns)
+{
+    pacer->in_flight = true;
+    pacer->launched_ns = now_ns;
+    pacer->clone_ns = clone_ns;
+    pacer->since_launch = 0;
+    pacer->middle = 0;
+}
+
+void pacer_landed(struct pacer *pacer, bool full, uint64_t counted, uint64_t looked_at, uint64_t garbage)
+{
+    pacer->failures = 0;
+    pacer->retry_ns = 0;
+    pacer->in_place_failed = false;
+    if (counted != 0)
+        pacer->since_count = pacer->since_launch;
+    if (full) {
+        pacer->old = less(counted, garbage);
+        pacer->grown = pacer->since_launch;
+    } else if (counted != 0) { /* it had not really grown: most of what was promoted has died */
+        if (counted < pacer->old)
+            pacer->old = counted;
+        pacer->grown = less(counted, pacer->old) + pacer->since_launch;
+    } else {
+        pacer->grown = less(pacer->grown, garbage);
+    }
+    if (!full && looked_at > 0) {
+        double yield = (double)garbage / (double)looked_at;
+        if (yield < 0.05)
+            pacer->middle_factor *= 2;
+        else if (yield > 0.2)
+            pacer->middle_factor /= 2;
+        pacer->middle_factor = clamp(pacer->middle_factor, 0.25, 2);
+    }
+}
+
+void pacer_ended(struct pacer *pacer, uint64_t now_ns)
+{
+    pacer->in_flight = false;
+    pacer->landed_ns = now_ns;
+    pacer->since_launch = 0;
+}
+
+void pacer_failed(struct pacer *pacer, bool in_place, uint64_t now_ns)
+{
+    pacer_given_up(pacer, now_ns);
+    if (in_place)
+        pacer->in_place_failed = true;
+    unsigned doublings = pacer->failures < 6 ? pacer->failures : 6;
+    pacer->failures++;
+    pacer->retry_ns = now_ns + ((uint64_t)RETRY_NS << doublings);
+}
+
+void pacer_given_up(struct pacer *pacer, uint64_t now_ns)
+{
+    pacer->in_flight = false;
+    pacer->since_launch = 0;
+    pacer->landed_ns = now_ns;
+}
+
+void pacer_host_collected(struct pacer *pacer, uint64_t old)
+{
+    pacer->old = old;
+    pacer->grown = pacer->middle = pacer->since_count = pacer->since_launch = 0;
+    pacer->failures = 0;
+    pacer->in_place_failed = false;
+}
+
+size_t pacer_slice(const struct pacer *pacer)
+{
+    return (size_t)clamp(PACER_SLICE_NS / pacer->reclaim_ns, 64, 100000);
+}
+
+void pacer_sliced(struct pacer *pacer, int generation, size_t handed, uint64_t ns)
+{
+    if (handed < 64)
+        return;
+    double extra = (double)ns - pacer->young_ns[generation == 1];
+    pacer->reclaim_ns = clamp(learn(pacer->reclaim_ns, extra / (double)handed), 20, 20000);
+}
+
+uint64_t pacer_nap(const struct pacer *pacer)
+{
+    uint64_t allowed = allowance(pacer);
+    if (!pacer->in_flight || pacer->since_launch <= allowed)
+        return 0;
+    double excess = (double)(pacer->since_launch - allowed) / (double)allowed;
+    return (uint64_t)(PACER_LIMIT_NS * clamp(excess, 0, 1));
+}
