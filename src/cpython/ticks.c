@@ -38,6 +38,7 @@ static void hand_over_middle(int generation)
 static void on_start(int generation)
 {
     struct collector *c = &collector;
+    lifecycle_check_process();
     c->within = true;
     c->whole = 0;
     /* gc.disable() may have let it grow; then what a collection takes says nothing about ours. */
@@ -172,7 +173,6 @@ static PyObject *callback_call(PyObject *self, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_TypeError, "this is midden's; only the collector may call it");
         return NULL;
     }
-    lifecycle_check_process();
     /* Somebody may call it by hand: only CPython does so while it collects. */
     if (self != current || !collector.enabled || !gcstate_collecting(&collector.gc))
         Py_RETURN_NONE;

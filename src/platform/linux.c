@@ -1,0 +1,460 @@
+/* linux.c: platform.h on Linux, for x86-64 and aarch64.
+ *
+ * In this file, in order: system calls by hand, memory, time, the clone, waiting on a word, the helper
+ * thread, what is supported.
+ *
+ * System calls are made by hand, not through the C library: midden runs inside the program's own malloc
+ * and free, which must not change errno; in a clone the C library's locks may be held by threads that
+ * no longer exist; and the C library's wrappers are cancellation points and sanitizer interceptors. The
+ * exceptions are the clocks (read without entering the kernel), sysconf, and the pthread calls that make the
+ * helper thread, which only the program uses. */
+#define _GNU_SOURCE
+#include "platform.h"
+
+#if !defined(PLATFORM_OTHER) && defined(__linux__) && defined(__LP64__) \
+    && (defined(__x86_64__) || defined(__aarch64__))
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+
+#define SECOND UINT64_C(1000000000)
+
+/* Newer than the C libraries that midden is built against; the numbers are the same on all processors. */
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
+
+/* --- system calls by hand ------------------------------------------------------------------------- */
+
+/* The result, or a negative errno. */
+static inline int64_t system_call(long number, long a, long b, long c, long d, long e, long f)
+{
+#ifdef __x86_64__
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+#else
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc #0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                     : "memory");
+    return x0;
+#endif
+}
+
+/* CALL(number, up to six arguments) */
+#define CALL(...) CALL_FILLED(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
+#define CALL_FILLED(number, a, b, c, d, e, f, ...) \
+    system_call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+/* The kernel's own set of 64 signals. The C library's calls leave its two internal signals out of it. */
+static uint64_t change_signal_mask(uint64_t mask)
+{
+    uint64_t before = 0;
+    (void)CALL(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before, sizeof mask);
+    return before;
+}
+
+/* --- memory --------------------------------------------------------------------------------------- */
+
+size_t platform_page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Whole pages, or 0 for nothing and for more than there is. */
+static size_t whole_pages(size_t bytes)
+{
+    size_t mask = platform_page_bytes() - 1;
+    return bytes > SIZE_MAX / 2 ? 0 : (bytes + mask) & ~mask;
+}
+
+static void *map(size_t bytes, int flags)
+{
+    bytes = whole_pages(bytes);
+    if (bytes == 0)
+        return NULL;
+    flags |= MAP_ANONYMOUS | MAP_NORESERVE;
+#ifdef UNDER_TSAN
+    /* Its interceptors forget what it knew of earlier pages at the same address. */
+    int saved = errno;
+    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    errno = saved;
+    return pages == MAP_FAILED ? NULL : pages;
+#else
+    int64_t pages = CALL(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    return pages < 0 ? NULL : (void *)pages;
+#endif
+}
+
+void *platform_map(size_t bytes)
+{
+    return PLATFORM_FAULT(PLATFORM_FAULT_MAP) ? NULL : map(bytes, MAP_PRIVATE);
+}
+
+void *platform_map_shared(size_t bytes)
+{
+    return PLATFORM_FAULT(PLATFORM_FAULT_SHARED) ? NULL : map(bytes, MAP_SHARED);
+}
+
+void *platform_remap(void *pages, size_t old_bytes, size_t new_bytes)
+{
+    old_bytes = whole_pages(old_bytes);
+    new_bytes = whole_pages(new_bytes);
+    if (new_bytes == 0 || PLATFORM_FAULT(PLATFORM_FAULT_MAP))
+        return NULL;
+    int64_t moved = CALL(SYS_mremap, pages, old_bytes, new_bytes, MREMAP_MAYMOVE);
+    return moved < 0 ? NULL : (void *)moved;
+}
+
+void platform_unmap(void *pages, size_t bytes)
+{
+    if (pages == NULL)
+        return;
+#ifdef UNDER_TSAN
+    int saved = errno;
+    (void)munmap(pages, whole_pages(bytes));
+    errno = saved;
+#else
+    (void)CALL(SYS_munmap, pages, whole_pages(bytes));
+#endif
+}
+
+size_t platform_resident_bytes(void)
+{
+    /* "total resident ...", in pages */
+    char text[128];
+    int64_t bytes = -1;
+    int64_t file = CALL(SYS_openat, AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+        bytes = CALL(SYS_read, file, text, sizeof text - 1);
+        (void)CALL(SYS_close, file);
+    }
+    if (bytes > 0) {
+        text[bytes] = '\0';
+        const char *at = text;
+        while (*at != '\0' && *at != ' ')
+            at++;
+        size_t pages = 0;
+        for (at += *at == ' '; *at >= '0' && *at <= '9'; at++)
+            pages = pages * 10 + (size_t)(*at - '0');
+        return pages * platform_page_bytes();
+    }
+    /* No /proc, or no descriptor left: the peak is better than nothing. */
+    struct rusage usage;
+    if (CALL(SYS_getrusage, RUSAGE_SELF, &usage) < 0)
+        return 0;
+    return (size_t)usage.ru_maxrss * 1024;
+}
+
+/* --- time ----------------------------------------------------------------------------------------- */
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec time = { 0, 0 };
+    (void)clock_gettime(clock, &time);
+    return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
+}
+
+uint64_t platform_now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t platform_cpu_ns(void)
+{
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static struct timespec timespec_of(uint64_t ns)
+{
+    return (struct timespec){ .tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND) };
+}
+
+void platform_nap(uint64_t ns)
+{
+    struct timespec time = timespec_of(ns);
+    (void)CALL(SYS_nanosleep, &time, 0);
+}
+
+/* --- the clone ------------------------------------------------------------------------------------ */
+
+/* Whether this kernel (and the sandbox around us) can drop all descriptors in one call: a range in which
+ * no descriptor can be is closed. CLOSE_RANGE_UNSHARE is as old as the call itself. */
+static bool can_close_range(void)
+{
+    static _Atomic int known; /* 0: not asked yet */
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    if (answer == 0) {
+        answer = CALL(SYS_close_range, UINT_MAX, UINT_MAX, 0) == 0 ? 1 : -1;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer > 0;
+}
+
+/* For kernels before 5.9. pre: the table of descriptors is the clone's own copy. */
+static void close_one_by_one(void)
+{
+    struct entry {
+        uint64_t inode;
+        int64_t next;
+        uint16_t bytes;
+        uint8_t type;
+        char name[];
+    };
+    /* A full table would have no room for the directory. */
+    for (int number = 0; number < 3; number++)
+        (void)CALL(SYS_close, number);
+    int64_t directory = CALL(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY);
+    if (directory < 0) {
+        struct rlimit limit = { 0, 0 };
+        (void)CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit);
+        for (uint64_t number = 3; number < limit.rlim_max && number < UINT64_C(1) << 20; number++)
+            (void)CALL(SYS_close, number);
+        return;
+    }
+    /* The kernel's position in this directory is a descriptor number: closing skips no entry. */
+    alignas(struct entry) char entries[2048];
+    int64_t bytes;
+    while ((bytes = CALL(SYS_getdents64, directory, entries, sizeof entries)) > 0) {
+        for (int64_t at = 0; at < bytes;) {
+            const struct entry *entry = (const struct entry *)(const void *)(entries + at);
+            int64_t number = 0;
+            const char *digit = entry->name;
+            for (; *digit >= '0' && *digit <= '9'; digit++)
+                number = number * 10 + (*digit - '0');
+            if (digit != entry->name && number != directory)
+                (void)CALL(SYS_close, number);
+            at += entry->bytes;
+        }
+    }
+    (void)CALL(SYS_close, directory);
+}
+
+/* Write a short text into a file of /proc; what cannot be written is left as it is. */
+static void tell_kernel(const char *path, const char *text, size_t bytes)
+{
+    int64_t file = CALL(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC);
+    if (file >= 0) {
+        (void)CALL(SYS_write, file, text, bytes);
+        (void)CALL(SYS_close, file);
+    }
+}
+
+int64_t platform_clone(void)
+{
+    if (PLATFORM_FAULT(PLATFORM_FAULT_CLONE))
+        return -EAGAIN;
+
+    /* Sharing the table for a moment, instead of copying it, means that no descriptor of the program gets a
+     * second holder: a pipe that the program closes is closed. The first thing that the clone
+     * does is to leave the shared table for an empty one. */
+    bool in_one_call = can_close_range();
+    uint64_t mask = change_signal_mask(UINT64_MAX);
+    int64_t pid = CALL(SYS_clone, in_one_call ? CLONE_FILES : 0, 0, 0, 0, 0);
+    if (pid != 0) {
+        (void)change_signal_mask(mask);
+        return pid;
+    }
+
+    if (!in_one_call)
+        close_one_by_one();
+    else if (CALL(SYS_close_range, 0, UINT_MAX, CLOSE_RANGE_UNSHARE) < 0)
+        platform_clone_exit(1); /* no memory for a table: going on would share the program's */
+    tell_kernel("/proc/self/oom_score_adj", "1000", 4);
+    /* Nobody wants a second dump of a heap; it would be as big as the program. Comes last, because it
+     * takes the files in /proc away from the user. In a program that is undumpable itself the score stays
+     * as it is: making the clone dumpable, even for a moment, would open the program's secrets. */
+    (void)CALL(SYS_prctl, PR_SET_DUMPABLE, 0);
+    (void)CALL(SYS_prctl, PR_SET_NAME, "midden-snapshot");
+    return 0;
+}
+
+_Noreturn void platform_clone_exit(int status)
+{
+    for (;;)
+        (void)CALL(SYS_exit_group, status);
+}
+
+/* Asked again and again, because PR_SET_PDEATHSIG would fire when the launching thread ends. */
+bool platform_program_lives(int64_t program)
+{
+    return CALL(SYS_getppid) == program;
+}
+
+void platform_clone_limit_cpu(uint64_t ns)
+{
+    uint64_t used = platform_cpu_ns();
+    uint64_t seconds = (ns < UINT64_MAX - used ? used + ns : UINT64_MAX) / SECOND + 1;
+    struct rlimit limit;
+    if (CALL(SYS_prlimit64, 0, RLIMIT_CPU, 0, &limit) < 0)
+        return;
+    if (limit.rlim_max > seconds) /* RLIM_INFINITY is the largest number */
+        limit.rlim_max = seconds;
+    limit.rlim_cur = limit.rlim_max; /* the soft limit's signal is blocked, the hard one kills */
+    (void)CALL(SYS_prlimit64, 0, RLIMIT_CPU, &limit, 0);
+}
+
+int64_t platform_process_id(void)
+{
+    return CALL(SYS_getpid);
+}
+
+void platform_kill(int64_t pid)
+{
+    if (pid > 1)
+        (void)CALL(SYS_kill, pid, SIGKILL);
+}
+
+enum platform_reaped platform_reap(int64_t pid, bool wait, int *status, uint64_t *cpu_ns)
+{
+    struct rusage usage;
+    int raw = 0;
+    int64_t got;
+    if (pid <= 0)
+        return PLATFORM_GONE; /* to wait4 it would mean a whole group of children */
+    /* Without __WALL, children with another exit signal than SIGCHLD are not seen: that is how the
+     * program's own wait() passes the clone by. */
+    do
+        got = CALL(SYS_wait4, pid, &raw, __WALL | (wait ? 0 : WNOHANG), &usage);
+    while (got == -EINTR);
+    if (got == 0)
+        return PLATFORM_RUNNING;
+    if (got != pid)
+        return PLATFORM_GONE;
+    if (cpu_ns != NULL)
+        *cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND
+                  + (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
+    *status = WIFSIGNALED(raw) ? WTERMSIG(raw) : WEXITSTATUS(raw);
+    return WIFSIGNALED(raw) ? PLATFORM_KILLED : PLATFORM_ENDED;
+}
+
+/* --- waiting on a word ---------------------------------------------------------------------------- */
+
+/* Not FUTEX_PRIVATE: the other side may be another process. */
+
+void platform_wait(_Atomic uint32_t *word, uint32_t value, uint64_t ns)
+{
+    struct timespec time = timespec_of(ns);
+    (void)CALL(SYS_futex, word, FUTEX_WAIT, value, ns == UINT64_MAX ? NULL : &time);
+}
+
+void platform_wake(_Atomic uint32_t *word)
+{
+    (void)CALL(SYS_futex, word, FUTEX_WAKE, INT_MAX);
+}
+
+/* --- the helper thread ---------------------------------------------------------------------------- */
+
+#define THREAD_STACK ((size_t)256 << 10) /* the C library puts thread-local variables there, too */
+
+static void *thread_main(void *arg)
+{
+    struct platform_thread *thread = arg;
+    atomic_store_explicit(&thread->id, CALL(SYS_gettid), memory_order_release);
+    thread->run(thread->arg);
+    return NULL;
+}
+
+int platform_thread_start(struct platform_thread *thread, void (*run)(void *arg), void *arg)
+{
+    if (PLATFORM_FAULT(PLATFORM_FAULT_THREAD))
+        return -EAGAIN;
+    thread->run = run;
+    thread->arg = arg;
+    thread->handle = 0;
+    atomic_store_explicit(&thread->id, 0, memory_order_relaxed);
+
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error != 0)
+        return -error;
+    (void)pthread_attr_setstacksize(&attributes, THREAD_STACK);
+    /* The C library's set, which leaves its own two signals open: setuid() in a program with threads
+     * waits until every thread has answered one of them. */
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t handle;
+    error = pthread_create(&handle, &attributes, thread_main, thread);
+    if (error == EINVAL) /* more thread-local variables than that stack can hold */
+        error = pthread_create(&handle, NULL, thread_main, thread);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_attr_destroy(&attributes);
+    if (error != 0)
+        return -error;
+    thread->handle = (uintptr_t)handle;
+    return 0;
+}
+
+void platform_thread_join(struct platform_thread *thread)
+{
+    (void)pthread_join((pthread_t)thread->handle, NULL);
+    /* pthread_join returns when the thread gives its stack back, which is before the kernel has taken it off
+     * the books. A debugger may hold it there: then one second has to do. */
+    int64_t id = atomic_load_explicit(&thread->id, memory_order_acquire);
+    int64_t program = platform_process_id();
+    uint64_t give_up = platform_now_ns() + SECOND;
+    while (CALL(SYS_tgkill, program, id, 0) == 0 && platform_now_ns() < give_up)
+        (void)CALL(SYS_sched_yield);
+}
+
+bool platform_thread_lives(int64_t process, int64_t id)
+{
+    /* A refusal means that it is there: the program may have changed its user. */
+    return CALL(SYS_tgkill, process, id, 0) != -ESRCH;
+}
+
+/* --- what this machine supports ------------------------------------------------------------------- */
+
+const char *platform_unsupported(void)
+{
+#ifdef __x86_64__
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_POPCNT))
+        return "the processor has no popcnt";
+#endif
+    return NULL;
+}
+
+#endif
