@@ -31,6 +31,17 @@ static void host_prefetch(void *context, void *object)
     compat_prefetch(object);
 }
 
+/* A weak reference that is garbage is not called back, unless its referent is collected before it. */
+static void host_precede(void *context, void *object, graph_visit *visit, void *arg)
+{
+    (void)context;
+    if (PyObject_TypeCheck((PyObject *)object, &_PyWeakref_RefType)) {
+        PyWeakReference *reference = object;
+        if (reference->wr_callback != NULL)
+            visit(reference->wr_object, arg);
+    }
+}
+
 static unsigned host_tag(void *context, void *object)
 {
     (void)context;
@@ -100,6 +111,7 @@ static enum graph_status search(const struct finder_order *order, struct graph_h
         .count = host_count,
         .traverse = host_traverse,
         .prefetch = host_prefetch,
+        .precede = host_precede,
         .tag = host_tag,
         .proceed = host_proceed,
     };

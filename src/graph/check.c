@@ -74,7 +74,7 @@ static void mark_plainly(struct check *c)
     for (size_t i = 0; i < c->n; i++)
         traverse(c, (uint32_t)i, count_inside);
     for (size_t i = 0; i < c->n; i++)
-        if (count_of(c, i) != c->inside[i])
+        if (count_of(c, i) > c->inside[i])
             reach(c, (uint32_t)i);
     while (c->top > 0)
         traverse(c, c->stack[--c->top], reach_target);
@@ -174,8 +174,12 @@ static void check_candidates(struct check *c)
     expect(c, garbage == c->graph->garbage, "garbage is no candidate");
     expect(c, component == c->graph->components, "components are miscounted");
     for (size_t i = 0; i < c->n; i++)
-        if (c->component[i])
+        if (c->component[i]) {
+            const struct graph_host *host = c->graph->host;
             traverse(c, (uint32_t)i, compare_components);
+            if (host->precede)
+                host->precede(host->context, (void *)(uintptr_t)c->objects[i], compare_components, c);
+        }
 }
 
 static void check_all(struct check *c)

@@ -22,7 +22,7 @@
 enum graph_status {
     GRAPH_OK,
     GRAPH_NO_MEMORY,    /* the system refused pages */
-    GRAPH_TOO_LARGE,    /* more objects or references than 32-bit numbers hold */
+    GRAPH_TOO_LARGE,    /* more objects or references than 32-bit numbers hold (2^31 references) */
     GRAPH_STOPPED       /* the host's proceed() said so */
 };
 const char *graph_status_name(enum graph_status status);
@@ -38,12 +38,16 @@ typedef int graph_visit(void *object, void *arg);
 struct graph_host {
     void *context;
     /* The reference count, or GRAPH_REACHABLE (immortal; unknown; not to be proposed). A count of 0 or
-     * of 2^32 - 1 and more counts as reachable too. */
+     * of 2^31 - 1 and more counts as reachable too. Fewer than the references from inside (the traversal told
+     * a borrowed one) is none from outside. */
     uint64_t (*count)(void *context, void *object);
     void (*traverse)(void *context, void *object, graph_visit *visit, void *arg);
     /* Optional. Prefetch what traverse() will read behind the object's first cache line (its own first
      * line has been prefetched a while ago and may be read). */
     void (*prefetch)(void *context, void *object);
+    /* Optional. Visit what must come after this object although it does not refer to it: a weak reference
+     * that has a callback goes before its referent, or it would be called back. Asked of garbage only. */
+    void (*precede)(void *context, void *object, graph_visit *visit, void *arg);
     /* Optional. Up to 3 bits that graph_emit adds to the candidate, e.g. how its block is laid out. */
     unsigned (*tag)(void *context, void *object);
     /* Optional. Polled about every 65,536 objects, in every phase; non-zero ends the work (GRAPH_STOPPED). */
@@ -80,7 +84,7 @@ void graph_clear(struct graph *graph);
 enum graph_status graph_find(struct graph *graph);
 void graph_tell(const struct graph *graph, struct graph_figures *figures);
 /* Write the garbage as candidates: components in an order where each comes after all that refer to it
- * (sources first), the objects of one component together, the first with GRAPH_FIRST. At most room
+ * or precede it (sources first), the objects of one component together, the first with GRAPH_FIRST. At most room
  * candidates, cut only between components. Returns how many were written. pre: graph_find gave GRAPH_OK. */
 size_t graph_emit(const struct graph *graph, uint64_t *candidates, size_t room);
 void graph_free(struct graph *graph);   /* NULL is allowed */

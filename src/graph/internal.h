@@ -7,14 +7,13 @@
  *   FILLING      directory, leaves, chunks (bits)                         rank.c
  *   RANKED       + places, ranks in the chunks; all four stay to the end  rank.c
  *   EXTRACTED    + refs = count, begin and edges: the graph by numbers    extract.c
- *   SUBTRACTED   refs = count - references from inside, modulo 2^32       mark.c
+ *   SUBTRACTED   refs = count - references from inside, as a signed number mark.c
  *   MARKED       reached: set for reachable, clear for garbage; no refs   mark.c
  *   ORDERED      candidates; of all but the first line, nothing           order.c
  *
- * Why refs may wrap: a graph has fewer than 2^32 - 1 references, a count is at least 1, and "reachable
- * whatever comes" is the count 2^32 - 1. So count - inside is 0 modulo 2^32 exactly when both are equal.
- * A count that is too small (the host's traversal told a borrowed reference) wraps to a large number,
- * which reads as reachable, without a test in the loop. */
+ * Why 32 bits do: a graph has fewer than 2^31 - 1 references, and "reachable whatever comes" is the count
+ * 2^31 - 1. So count - inside neither overflows nor, for that count, falls to 0. A count that is too small
+ * (the host's traversal told a borrowed reference) becomes negative, and counts as none from outside. */
 #ifndef MIDDEN_GRAPH_INTERNAL_H
 #define MIDDEN_GRAPH_INTERNAL_H
 
@@ -47,6 +46,7 @@ enum graph_region {
     REGION_ROOTS,
     REGION_MARKS,      /* uint32_t per garbage object: order.c's components, then positions */
     REGION_FRAMES,     /* struct order_frame: the search under way */
+    REGION_PRECEDENCE, /* two uint32_t per reference that counts for the order alone */
     REGION_FIRST,      /* bit per candidate: it opens a component */
     REGION_CANDIDATES, /* uint64_t per garbage object, in the order of graph_emit */
     REGIONS
@@ -98,9 +98,11 @@ static inline bool graph_stopped(const struct graph *graph)
 }
 #define GRAPH_POLL 65536u /* objects between two calls of graph_stopped; a power of two */
 
+#define GRAPH_COUNT_LIMIT ((uint32_t)INT32_MAX)
+
 static inline uint32_t graph_saturated(uint64_t count)
 {
-    return count == 0 || count >= UINT32_MAX ? UINT32_MAX : (uint32_t)count;
+    return count == 0 || count >= GRAPH_COUNT_LIMIT ? GRAPH_COUNT_LIMIT : (uint32_t)count;
 }
 
 static inline bool bit_get(const uint64_t *bits, size_t i)

@@ -1,6 +1,6 @@
 /* mark.c: which objects are reachable? Works on the extracted numbers only; touches no object.
  *
- * Postconditions. SUBTRACTED: refs[i] = count - references from inside (internal.h says why it may wrap).
+ * Postconditions. SUBTRACTED: refs[i] = count - references from inside (internal.h says why that fits).
  * MARKED: a bit per object, set for everything reachable from an object that has references from outside,
  * and clear for the rest: the garbage.
  *
@@ -76,7 +76,7 @@ static void find_sources(const struct graph *graph, uint64_t *reached)
 {
     const uint32_t *refs = graph_words(graph, REGION_REFS);
     for (size_t i = 0; i < graph->objects; i++)
-        reached[i / 64] |= (uint64_t)(refs[i] != 0) << (i % 64);
+        reached[i / 64] |= (uint64_t)((int32_t)refs[i] > 0) << (i % 64);
 }
 
 static enum graph_status mark_all(const struct graph *graph, struct flood *flood)

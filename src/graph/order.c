@@ -1,6 +1,6 @@
 /* order.c: the garbage as candidates, in an order in which any front part may be handed over: components
  * (strongly connected) whole, and each after all that refer to it. Works on the extracted numbers; asks
- * the host only for tags.
+ * the host only for tags and for what counts for the order alone.
  *
  * Postcondition (ORDERED): candidates holds every garbage object once; for each reference between two of them
  * the referring one's component is the same or an earlier one.
@@ -68,6 +68,79 @@ static enum graph_status squeeze(struct graph *graph)
     graph_release(graph, REGION_NUMBERS);
     graph_shrink(graph, REGION_EDGES, kept * sizeof(uint32_t));
     graph_shrink(graph, REGION_BEGIN, (number + 1) * sizeof(uint32_t));
+    return GRAPH_OK;
+}
+
+/* --- what counts for the order alone ------------------------------------------------------------------ */
+
+struct precedence {
+    struct graph *graph;
+    size_t n;      /* pairs so far, by rising `from` */
+    uint32_t from; /* who is asked: a garbage number */
+    bool refused;
+};
+
+static int note_precedence(void *object, void *arg)
+{
+    struct precedence *p = arg;
+    const uint64_t *reached = graph_bits(p->graph, REGION_REACHED);
+    uint32_t i = rank_find(p->graph, (uintptr_t)object);
+    if (i == RANK_NONE || bit_get(reached, i))
+        return 0;
+    if (!graph_reserve(p->graph, REGION_PRECEDENCE, (p->n + 1) * 2 * sizeof(uint32_t))) {
+        p->refused = true;
+        return 0;
+    }
+    uint64_t below = ~reached[i / 64] & (((uint64_t)1 << (i % 64)) - 1);
+    uint32_t *pair = graph_words(p->graph, REGION_PRECEDENCE) + 2 * p->n++;
+    pair[0] = p->from;
+    pair[1] = graph_words(p->graph, REGION_NUMBERS)[i / 64] + (uint32_t)__builtin_popcountll(below);
+    return 0;
+}
+
+/* Ask the host about all garbage. pre: renumbered, not squeezed. */
+static enum graph_status ask_precedence(struct graph *graph, size_t *pairs)
+{
+    const struct graph_host *host = graph->host;
+    struct precedence p = {.graph = graph};
+    struct rank_cursor cursor = rank_start(graph);
+    uintptr_t objects[64];
+    for (size_t word = 0; host->precede && word * 64 < graph->objects; word++) {
+        uint64_t all = ~graph_bits(graph, REGION_REACHED)[word];
+        rank_walk(graph, &cursor, objects, 64);
+        for (uint64_t dead = all; dead; dead &= dead - 1)
+            __builtin_prefetch((void *)objects[__builtin_ctzll(dead)]);
+        for (uint64_t dead = all; dead; dead &= dead - 1) {
+            host->precede(host->context, (void *)objects[__builtin_ctzll(dead)], note_precedence, &p);
+            p.from++;
+        }
+        if (word % (GRAPH_POLL / 64) == 0 && graph_stopped(graph))
+            return GRAPH_STOPPED;
+    }
+    *pairs = p.n;
+    return p.refused ? GRAPH_NO_MEMORY : GRAPH_OK;
+}
+
+/* Put them among the edges, from the back. pre: squeezed. */
+static enum graph_status add_precedence(struct graph *graph, size_t pairs)
+{
+    uint32_t *begin = graph_words(graph, REGION_BEGIN);
+    size_t number = graph->garbage, room = begin[number] + pairs;
+    if (room > graph->references_max)
+        return GRAPH_TOO_LARGE;
+    if (!graph_reserve(graph, REGION_EDGES, (room + EDGES_AHEAD) * sizeof(uint32_t)))
+        return GRAPH_NO_MEMORY;
+    uint32_t *edges = graph_words(graph, REGION_EDGES), to = (uint32_t)room;
+    const uint32_t *pair = graph_words(graph, REGION_PRECEDENCE) + 2 * pairs;
+    while (pairs > 0) {
+        size_t end = begin[number];
+        begin[number--] = to;
+        for (; pairs > 0 && pair[-2] == number; pairs--, pair -= 2)
+            edges[--to] = pair[-1];
+        for (size_t e = end; e > begin[number]; e--)
+            edges[--to] = edges[e - 1];
+    }
+    graph_release(graph, REGION_PRECEDENCE);
     return GRAPH_OK;
 }
 
@@ -268,9 +341,14 @@ enum graph_status graph_order(struct graph *graph)
 {
     if (!graph_reserve(graph, REGION_NUMBERS, (graph->objects / 64 + 1) * sizeof(uint32_t)))
         return GRAPH_NO_MEMORY;
+    size_t pairs = 0;
     enum graph_status status = renumber(graph);
     if (status == GRAPH_OK)
+        status = ask_precedence(graph, &pairs);
+    if (status == GRAPH_OK)
         status = squeeze(graph);
+    if (status == GRAPH_OK && pairs > 0)
+        status = add_precedence(graph, pairs);
     if (status != GRAPH_OK)
         return status;
     if (graph->garbage > 0)

@@ -130,6 +130,11 @@ void fake_hold(struct fake_heap *heap, size_t object, uint64_t times)
     heap->objects[object]->count += times;
 }
 
+void fake_precede(struct fake_heap *heap, size_t object, size_t other)
+{
+    heap->objects[object]->before = heap->objects[other];
+}
+
 void fake_free(struct fake_heap *heap)
 {
     for (size_t i = 0; i < heap->mappings; i++)
@@ -165,6 +170,14 @@ static void host_traverse(void *context, void *object_, graph_visit *visit, void
         assert_int_equal(visit(object->items[i], arg), 0);
 }
 
+static void host_precede(void *context, void *object_, graph_visit *visit, void *arg)
+{
+    const struct fake_object *object = object_;
+    see(context, object);
+    if (object->before)
+        assert_int_equal(visit(object->before, arg), 0);
+}
+
 static void host_prefetch(void *context, void *object)
 {
     (void)context;
@@ -189,7 +202,7 @@ void fake_new(struct fake_heap *heap, size_t n, enum fake_layout layout)
         .n = n,
         .objects = calloc(n + 1, sizeof *heap->objects),
         .outside = calloc(n + 1, sizeof *heap->outside),
-        .host = {heap, host_count, host_traverse, host_prefetch, host_tag, host_proceed},
+        .host = {heap, host_count, host_traverse, host_prefetch, host_precede, host_tag, host_proceed},
     };
     static void (*const place[FAKE_LAYOUTS])(struct fake_heap *) = {place_dense, place_holes, place_sparse};
     place[layout](heap);
@@ -245,6 +258,12 @@ static void compare_order(const struct fake_heap *heap, const struct reference *
     for (size_t i = 0; i < heap->n; i++)
         for (size_t k = 0; reference->dead[i] && k < heap->objects[i]->size; k++) {
             size_t to = reference_index(reference, heap, heap->objects[i]->items[k]);
+            if (to != FAKE_NULL && reference->dead[to])
+                assert_true(turn[reference->component[i]] <= turn[reference->component[to]]);
+        }
+    for (size_t i = 0; i < heap->n; i++)
+        if (reference->dead[i] && heap->objects[i]->before) {
+            size_t to = reference_index(reference, heap, heap->objects[i]->before);
             if (to != FAKE_NULL && reference->dead[to])
                 assert_true(turn[reference->component[i]] <= turn[reference->component[to]]);
         }

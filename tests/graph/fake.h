@@ -29,6 +29,7 @@ size_t fake_scaled(size_t n, size_t least);
 struct fake_object {
     uint64_t count;
     struct fake_object **items;
+    struct fake_object *before; /* what it must precede without referring to it, or NULL */
     size_t size;
     uint32_t index;
     unsigned tag;
@@ -70,6 +71,7 @@ struct fake_heap {
 void fake_new(struct fake_heap *heap, size_t n, enum fake_layout layout);
 void fake_refer(struct fake_heap *heap, size_t from, size_t to);       /* counted, when to is an object */
 void fake_hold(struct fake_heap *heap, size_t object, uint64_t times); /* references from outside */
+void fake_precede(struct fake_heap *heap, size_t object, size_t other); /* for the order alone */
 void fake_seal(struct fake_heap *heap);
 void fake_free(struct fake_heap *heap);
 /* A graph of the heap, filled; NULL when pages were refused on the way. */

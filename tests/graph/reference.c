@@ -10,8 +10,11 @@ struct tables {
     struct reference *reference;
     size_t *begin, *back_begin; /* index -> first of its references, of the references to it */
     uint32_t *to, *back;
+    uint32_t *before;                     /* what it must precede, or NONE */
+    uint32_t *before_first, *before_next; /* who must precede it: a list by index */
     uint32_t *stack;
 };
+#define NONE UINT32_MAX
 
 /* --- which index has this address? One table, of the heap that was asked about last ----------------- */
 
@@ -74,6 +77,20 @@ static void make_tables(struct tables *t)
         }
     }
     t->begin[n] = m;
+    t->before = malloc((n + 1) * sizeof *t->before);
+    t->before_first = malloc((n + 1) * sizeof *t->before_first);
+    t->before_next = malloc((n + 1) * sizeof *t->before_next);
+    for (size_t i = 0; i < n; i++)
+        t->before_first[i] = NONE;
+    for (size_t i = 0; i < n; i++) {
+        size_t to = heap->outside[i] || !heap->objects[i]->before
+                        ? FAKE_NULL : reference_index(t->reference, heap, heap->objects[i]->before);
+        t->before[i] = to == FAKE_NULL ? NONE : (uint32_t)to;
+        if (to != FAKE_NULL) {
+            t->before_next[i] = t->before_first[to];
+            t->before_first[to] = (uint32_t)i;
+        }
+    }
     for (size_t i = 0; i < n; i++)
         t->back_begin[i + 2] += t->back_begin[i + 1];
     for (size_t i = 0; i < n; i++) /* after this, back_begin[i + 1] is where i's end */
@@ -90,7 +107,7 @@ static void find_dead(struct tables *t)
         reference->dead[i] = !heap->outside[i];
     for (size_t i = 0; i < heap->n; i++) {
         uint64_t inside = t->back_begin[i + 1] - t->back_begin[i], count = heap->objects[i]->count;
-        if (!heap->outside[i] && (count == 0 || count >= UINT32_MAX || count != inside)) {
+        if (!heap->outside[i] && (count == 0 || count >= INT32_MAX || count > inside)) {
             reference->dead[i] = false;
             t->stack[top++] = (uint32_t)i;
         }
@@ -119,14 +136,17 @@ static size_t finish_order(struct tables *t, uint32_t *order)
         next[i] = t->begin[i];
         t->stack[top++] = (uint32_t)i;
         while (top > 0) {
-            uint32_t at = t->stack[top - 1];
-            if (next[at] == t->begin[at + 1]) {
+            uint32_t at = t->stack[top - 1], to;
+            if (next[at] == t->begin[at + 1] + 1) {
                 order[done++] = at;
                 top--;
                 continue;
             }
-            uint32_t to = t->to[next[at]++];
-            if (t->reference->dead[to] && !seen[to]) {
+            if (next[at]++ == t->begin[at + 1])
+                to = t->before[at]; /* the last edge: for the order alone */
+            else
+                to = t->to[next[at] - 1];
+            if (to != NONE && t->reference->dead[to] && !seen[to]) {
                 seen[to] = true;
                 next[to] = t->begin[to];
                 t->stack[top++] = to;
@@ -159,6 +179,11 @@ static void find_components(struct tables *t)
                     reference->component[t->back[r]] = component;
                     t->stack[top++] = t->back[r];
                 }
+            for (uint32_t j = t->before_first[i]; j != NONE; j = t->before_next[j])
+                if (reference->dead[j] && !reference->component[j]) {
+                    reference->component[j] = component;
+                    t->stack[top++] = j;
+                }
         }
         reference->sizes[component] = size;
         if (reference->largest < size)
@@ -186,6 +211,9 @@ void reference_find(const struct fake_heap *heap, struct reference *reference)
     free(t.to);
     free(t.back);
     free(t.stack);
+    free(t.before);
+    free(t.before_first);
+    free(t.before_next);
 }
 
 void reference_free(struct reference *reference)

@@ -57,6 +57,9 @@ static void random_heap(struct fake_heap *heap)
             heap->outside[fake_below(n)] = true;
     if (fake_below(3))
         random_counts(heap);
+    if (fake_below(2))
+        for (size_t k = fake_below(n); k > 0; k--)
+            fake_precede(heap, fake_below(n), fake_below(n));
     fake_seal(heap);
 }
 

@@ -119,6 +119,8 @@ static void test_counts(void **state)
         {1, 2},
         {0, 0},
         {2, 0},
+        {INT32_MAX - 1, 0},
+        {INT32_MAX, 0},
         {UINT32_MAX - 1, 0},
         {UINT32_MAX, 0},
         {(uint64_t)UINT32_MAX + 1, 0},
@@ -135,7 +137,7 @@ static void test_counts(void **state)
     }
 }
 
-/* A traversal that tells a borrowed reference: more come from inside than are counted. */
+/* A traversal that tells a borrowed reference: more come from inside than are counted. None is from outside. */
 static void test_borrowed_reference(void **state)
 {
     (void)state;
@@ -146,11 +148,42 @@ static void test_borrowed_reference(void **state)
         for (int i = 0; i < 3; i++)
             fake_refer(&heap, 0, 2);
         heap.objects[2]->count -= borrowed;
-        assert_int_equal(garbage_of(&heap), 0);
+        assert_int_equal(garbage_of(&heap), 3);
     }
 }
 
 /* --- the order -------------------------------------------------------------------------------------- */
+
+/* Two rings that do not refer to each other: what one must precede settles the order, and not who is garbage;
+ * both ways, they become one component. */
+static void test_precedence(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 4; way++) {
+        struct fake_heap heap;
+        fake_new(&heap, 20, FAKE_DENSE);
+        ring(&heap, 0, 10);
+        ring(&heap, 10, 20);
+        if (way & 1)
+            fake_precede(&heap, 13, 4);
+        if (way & 2)
+            fake_precede(&heap, 3, 14);
+        fake_seal(&heap);
+        struct graph_figures figures;
+        fake_verify(&heap, true, &figures);
+        assert_int_equal(figures.garbage, 20);
+        assert_int_equal(figures.components, way == 3 ? 1 : 2);
+        fake_free(&heap);
+    }
+    struct fake_heap heap; /* a reachable one is not kept from anything, nor keeps anything */
+    fake_new(&heap, 20, FAKE_DENSE);
+    ring(&heap, 0, 10);
+    ring(&heap, 10, 20);
+    fake_hold(&heap, 5, 1);
+    fake_precede(&heap, 13, 4);
+    fake_precede(&heap, 3, 14);
+    assert_int_equal(garbage_of(&heap), 10);
+}
 
 /* Two rings and a bridge, the sink at the lower and at the higher addresses. */
 static void test_sources_first(void **state)
@@ -382,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_references_to_outside),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_borrowed_reference),
+        cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_sources_first),
         cmocka_unit_test(test_what_hangs_below_follows),
         cmocka_unit_test(test_room),
