@@ -34,6 +34,12 @@
 #define COMPAT_FIRST_VERSION 0x030B0000
 #endif
 
+/* Whether the interpreter that runs is of the minor version that this was built for. */
+static inline bool compat_same_version(void)
+{
+    return (Py_Version ^ (unsigned long)PY_VERSION_HEX) >> 16 == 0;
+}
+
 /* --- the collector's state --------------------------------------------------------------------------- */
 
 /* Before every object that the collector may track: PyGC_Head. next == 0: not tracked. The two low

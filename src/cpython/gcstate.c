@@ -79,7 +79,7 @@ const char *gcstate_open(struct gcstate *gc)
         return COMPAT_REASON;
     if (Py_Version < COMPAT_FIRST_VERSION)
         return "the incremental collector of CPython 3.14.0 to 3.14.4 has other lists; 3.14.5 is served";
-    if ((Py_Version ^ (unsigned long)PY_VERSION_HEX) >> 16 != 0)
+    if (!compat_same_version())
         return "this extension was built for another version of CPython";
     PyObject *gc_module = PyImport_ImportModule("gc");
     if (gc_module == NULL || PyType_Ready(&marker_type) < 0) {

@@ -127,9 +127,20 @@ static void *map(size_t bytes, int flags)
 #endif
 }
 
+/* Huge pages save the faults of a large table (a tenth of the finder's time); in a small one they would be
+ * mostly empty. Advice: no harm when the system has none. */
+#define HUGE_FROM ((size_t)8 << 20)
+
+static void *advise(void *pages, size_t bytes)
+{
+    if (pages != NULL && bytes >= HUGE_FROM)
+        (void)CALL(SYS_madvise, pages, bytes, MADV_HUGEPAGE);
+    return pages;
+}
+
 void *platform_map(size_t bytes)
 {
-    return PLATFORM_FAULT(PLATFORM_FAULT_MAP) ? NULL : map(bytes, MAP_PRIVATE);
+    return PLATFORM_FAULT(PLATFORM_FAULT_MAP) ? NULL : advise(map(bytes, MAP_PRIVATE), whole_pages(bytes));
 }
 
 void *platform_map_shared(size_t bytes)
@@ -144,7 +155,7 @@ void *platform_remap(void *pages, size_t old_bytes, size_t new_bytes)
     if (new_bytes == 0 || PLATFORM_FAULT(PLATFORM_FAULT_MAP))
         return NULL;
     int64_t moved = CALL(SYS_mremap, pages, old_bytes, new_bytes, MREMAP_MAYMOVE);
-    return moved < 0 ? NULL : (void *)moved;
+    return moved < 0 ? NULL : advise((void *)moved, new_bytes);
 }
 
 void platform_unmap(void *pages, size_t bytes)

@@ -19,10 +19,10 @@
 
 size_t platform_page_bytes(void);
 
-/* Private zeroed pages, not reserved in advance. NULL when refused. */
+/* Private zeroed pages, not reserved in advance, huge ones from 8 MiB on where there are any. NULL when refused. */
 void *platform_map(size_t bytes);
 /* Grow or shrink a mapping from platform_map, keeping its content; it may move. NULL when refused, and
- * then the old mapping is as it was. pre: pages, old_bytes as mapped. */
+ * then the old mapping is as it was. What is new reads as zero. pre: pages, old_bytes as mapped. */
 void *platform_remap(void *pages, size_t old_bytes, size_t new_bytes);
 /* Zeroed pages that a later clone shares with the program, not reserved in advance. NULL when refused. */
 void *platform_map_shared(size_t bytes);

@@ -1,0 +1,175 @@
+"""midden: a concurrent cycle collector for CPython.
+
+A full garbage collection stops a Python program for as long as it takes to look at every object. midden
+looks for dead cycles in a copy-on-write clone of the process instead, while the program goes on, and gives
+what it found to CPython's own young collections, in slices of a few milliseconds.
+
+    import midden
+
+    midden.enable()          # from here on, no full collection stops the program
+    ...
+    midden.stats()           # what it did, and how long the program stood still for it
+
+Or, for an unmodified program, on the command line: ``midden run app.py``.
+
+Importing midden changes nothing and works everywhere. Where the collector cannot run (another system, an
+interpreter without the extension), `is_enabled` is False, `enable` raises `Unsupported` with the reason,
+and `disable`, `hold` and `stats` do nothing, so a program need not ask first.
+
+Threads: every function may be called from any thread of the main interpreter. All times are seconds,
+all sizes bytes.
+"""
+
+from __future__ import annotations
+
+import sys as _sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+__all__ = [
+    "Unsupported",
+    "collect",
+    "disable",
+    "enable",
+    "hold",
+    "is_enabled",
+    "stats",
+]
+
+__version__ = "0.1.0"
+
+try:
+    from . import _core
+except ImportError as _error:
+    _core = None
+    # The import system's own words name modules and paths; what helps is which interpreter lacks what.
+    _python = "%s %d.%d" % (_sys.implementation.name.replace("cpython", "CPython"), *_sys.version_info[:2])
+    if getattr(_error, "name", None) == __name__ + "._core" or "cannot import name" in str(_error):
+        _missing = "midden is not built for " + _python
+    else:
+        _missing = "midden's extension does not load in %s: %s" % (_python, _error)
+
+    class Unsupported(RuntimeError):
+        """The collector cannot run here; the message is one phrase that says why."""
+
+else:
+    _missing = ""
+    Unsupported = _core.Unsupported
+
+
+def enable(*, collector: bool = True, heap: bool = True, fast_collect: bool = False) -> None:
+    """Let midden take over the oldest generation of the garbage collector.
+
+    From now on CPython never collects that generation by itself; midden finds its dead cycles in clones of
+    the process, and CPython's young collections reclaim them. The `gc` module keeps its meaning:
+    ``gc.disable()`` stops the automatic work of both, ``gc.collect()`` still collects everything, at once.
+
+    collector: run concurrent collections. heap: reserved for midden's own heap, which this version does not
+    have yet. fast_collect: let ``gc.collect()`` use midden's finder, with the same meaning and return value.
+
+    Enabling twice is allowed; the last call's arguments hold. Raises `Unsupported` where the collector
+    cannot run, and then nothing has changed.
+    """
+    if _core is None:
+        raise Unsupported(_missing)
+    _core.enable(collector=collector, heap=heap, fast_collect=fast_collect)
+
+
+def disable() -> None:
+    """Go back to stock CPython entirely.
+
+    A snapshot in flight is dropped; what it would have found is found later by CPython's own collections.
+    Does nothing when midden is not enabled.
+    """
+    if _core is not None:
+        _core.disable()
+
+
+def is_enabled() -> bool:
+    """Whether midden is enabled in this process. A forked child inherits it."""
+    return _core is not None and _core.is_enabled()
+
+
+def collect(
+    wait: bool = True, timeout: float | None = None, in_place: bool = False
+) -> dict[str, Any] | None:
+    """Collect the whole heap once, concurrently.
+
+    wait: sleep, with the GIL released, until everything that was dead at the call is reclaimed, and return
+    a new dict: ``found`` and ``reclaimed`` (objects), ``clone_s``, ``find_s`` and ``reclaim_s`` (seconds
+    spent cloning, finding, reclaiming), ``in_place`` (bool: no clone was used). With ``wait=False``, start
+    it and return None; while a snapshot is in flight that changes nothing.
+
+    timeout: seconds to wait at most; then TimeoutError is raised, and the collection goes on.
+    in_place: stop the program and find the garbage here, without a clone: faster in all than
+    ``gc.collect()`` on large heaps, but it stands still.
+
+    Finalizers and weak reference callbacks may run in the calling thread. Raises `Unsupported` where the
+    collector cannot run.
+    """
+    if _core is None:
+        raise Unsupported(_missing)
+    return _core.collect(wait=wait, timeout=timeout, in_place=in_place)
+
+
+def stats() -> dict[str, Any]:
+    """Return a new dict of what midden has done in this process.
+
+    ``enabled``, ``in_flight``: bool. ``snapshots``, ``snapshots_failed``: how many were tried, and how many
+    of those brought no answer. ``candidates``, ``reclaimed``: objects proposed, and objects freed.
+    ``fallbacks``: collections that had to be made in place. ``child_cpu_s``: CPU seconds of all clones.
+    ``pauses``: for each cause of a stand-still (``clone``, ``reclaim``, ``young``, ``full``) a dict of
+    ``count``, ``total_s``, ``max_s``, ``p50_s``, ``p99_s``. ``heap``: ``live_bytes``, ``mapped_bytes``,
+    ``resident_bytes``, ``returned_bytes``, each None where it is not known. More keys may come.
+
+    Where the extension is missing, the same keys with zeros and None.
+    """
+    if _core is not None:
+        return _core.stats()
+    return {
+        "enabled": False,
+        "in_flight": False,
+        "snapshots": 0,
+        "snapshots_failed": 0,
+        "candidates": 0,
+        "reclaimed": 0,
+        "fallbacks": 0,
+        "child_cpu_s": 0.0,
+        "pauses": {
+            cause: {"count": 0, "total_s": 0.0, "max_s": 0.0, "p50_s": 0.0, "p99_s": 0.0}
+            for cause in ("clone", "reclaim", "young", "full")
+        },
+        "heap": dict.fromkeys(("live_bytes", "mapped_bytes", "resident_bytes", "returned_bytes")),
+    }
+
+
+class hold:
+    """A context manager: no automatic collection starts inside.
+
+        with midden.hold():
+            answer_the_request()
+
+    It holds for the whole process, not for a thread; it nests, and may be entered by several threads at
+    once: collections resume when the last one has left. A snapshot in flight goes on, but nothing is handed
+    over meanwhile. ``gc.collect()`` and `collect` called inside still work. Does nothing where midden is
+    not enabled.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> hold:
+        if _core is not None:
+            _core.hold_enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if _core is not None:
+            _core.hold_leave()

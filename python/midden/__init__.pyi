@@ -1,0 +1,71 @@
+from types import TracebackType
+from typing import Any, Literal, TypedDict, overload
+
+__all__ = ["Unsupported", "collect", "disable", "enable", "hold", "is_enabled", "stats"]
+__version__: str
+
+_core: Any  # the extension; None where it is missing
+_missing: str  # why
+
+class Unsupported(RuntimeError): ...
+
+class Collected(TypedDict):
+    found: int
+    reclaimed: int
+    clone_s: float
+    find_s: float
+    reclaim_s: float
+    in_place: bool
+
+class Pause(TypedDict):
+    count: int
+    total_s: float
+    max_s: float
+    p50_s: float
+    p99_s: float
+
+class Pauses(TypedDict):
+    clone: Pause
+    reclaim: Pause
+    young: Pause
+    full: Pause
+
+class Heap(TypedDict):
+    live_bytes: int | None
+    mapped_bytes: int | None
+    resident_bytes: int | None
+    returned_bytes: int | None
+
+class Stats(TypedDict):
+    enabled: bool
+    in_flight: bool
+    snapshots: int
+    snapshots_failed: int
+    candidates: int
+    reclaimed: int
+    fallbacks: int
+    child_cpu_s: float
+    pauses: Pauses
+    heap: Heap
+
+def enable(*, collector: bool = True, heap: bool = True, fast_collect: bool = False) -> None: ...
+def disable() -> None: ...
+def is_enabled() -> bool: ...
+@overload
+def collect(
+    wait: Literal[True] = True, timeout: float | None = None, in_place: bool = False
+) -> Collected: ...
+@overload
+def collect(wait: Literal[False], timeout: float | None = None, in_place: bool = False) -> None: ...
+@overload
+def collect(wait: bool, timeout: float | None = None, in_place: bool = False) -> Collected | None: ...
+def stats() -> Stats: ...
+
+class hold:
+    def __enter__(self) -> hold: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...

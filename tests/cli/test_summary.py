@@ -1,0 +1,56 @@
+"""What the summary says, for given figures."""
+
+from __future__ import annotations
+
+import pytest
+
+import midden
+from midden import summary
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 s"), (4e-7, "0.00 ms"), (0.00031, "0.31 ms"), (0.009996, "10.0 ms"), (0.0123, "12.3 ms"),
+        (0.0999, "99.9 ms"), (0.31, "310 ms"), (0.9994, "999 ms"), (0.9999, "1.0 s"), (1.94, "1.9 s"),
+        (123.4, "123 s"), (1234.0, "1,234 s"),
+    ],
+)  # fmt: skip
+def test_duration(seconds, text):
+    assert summary.duration(seconds) == text
+
+
+def figures(**changed):
+    pause = {"count": 3, "total_s": 0.1, "max_s": 0.01, "p50_s": 0.0, "p99_s": 0.0}
+    nothing = {"count": 0, "total_s": 0.0, "max_s": 0.0, "p50_s": 0.0, "p99_s": 0.0}
+    pauses = {"clone": pause, "reclaim": {**pause, "max_s": 0.0123}, "young": pause, "full": nothing}
+    base = {"enabled": True, "in_flight": False, "snapshots": 12, "snapshots_failed": 0, "candidates": 1234567,
+            "reclaimed": 1234001, "fallbacks": 0, "child_cpu_s": 1.9, "pauses": pauses, "heap": {}}  # fmt: skip
+    return {**base, **changed}
+
+
+def test_the_usual():
+    assert summary.describe(figures()).splitlines() == [
+        "midden: 12 snapshots · 1,234,567 dead objects found, 1,234,001 reclaimed",
+        "midden: longest stand-still 12.3 ms, 300 ms in all · child CPU 1.9 s",
+    ]
+
+
+def test_what_went_wrong_is_told():
+    text = summary.describe(figures(snapshots=1, snapshots_failed=1, fallbacks=2, candidates=1))
+    assert text.startswith("midden: 1 snapshot (1 failed), 2 collections in place · 1 dead object found, ")
+
+
+def test_naps_are_told():
+    naps = {"count": 5, "total_s": 0.0075, "max_s": 0.002, "p50_s": 0.0, "p99_s": 0.0}
+    assert ", 300 ms in all, 7.50 ms of naps besides · " in summary.describe(figures(naps=naps))
+
+
+def test_nothing_happened():
+    text = summary.describe({**midden.stats(), "snapshots": 0, "reclaimed": 0, "candidates": 0})
+    assert text.startswith("midden: no snapshot was needed · ") and "\n" not in text
+
+
+def test_child_file():
+    assert summary.child_file("/a/run.json", 12) == "/a/run.12.json"
+    assert summary.child_file("/a.b/run", 12) == "/a.b/run.12.json"
