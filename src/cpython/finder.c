@@ -1,6 +1,7 @@
 /* finder.c: the graph's host table for CPython, the listing of the set, and the job in the clone. */
 #include "finder.h"
 
+#include "listing.h"
 #include "platform/platform.h"
 
 /* --- the host table ---------------------------------------------------------------------------------- */
@@ -56,46 +57,26 @@ static int host_proceed(void *context)
 
 /* --- the set ------------------------------------------------------------------------------------------ */
 
-#define POLL_EVERY 65536u
-
-/* Add a list's objects, from the end back to `until` (or to the list's head, when it is not met). */
-static enum graph_status add_list(const struct finder_order *order, struct graph *graph,
-                                  struct gc_links *head, struct gc_links *until)
-{
-    size_t walked = 0;
-    for (struct gc_links *links = gcstate_prev(head); links != head && links != until;) {
-        struct gc_links *prev = gcstate_prev(links);
-        __builtin_prefetch(prev);
-        enum graph_status status = graph_add(graph, gc_object_of(links));
-        if (status == GRAPH_OK && ++walked % POLL_EVERY == 0 && host_proceed((void *)order) != 0)
-            status = GRAPH_STOPPED;
-        if (status != GRAPH_OK)
-            return status;
-        links = prev;
-    }
-    return GRAPH_OK;
-}
-
 /* Put the set together; result->full and ->counted tell which it became. */
 static enum graph_status add_set(const struct finder_order *order, struct graph *graph,
                                  struct finder_result *result)
 {
-    struct gc_links *old = gcstate_head(order->gc, 2), *marker = gc_links_of(order->gc->marker);
+    void *context = (void *)order;
     result->full = order->scope == FINDER_FULL;
     result->counted = 0;
-    enum graph_status status = GRAPH_OK;
-    if (result->full) {
-        status = add_list(order, graph, old, NULL);
-        result->counted = graph_size(graph);
+    enum graph_status status = listing_young(order->gc, graph, host_proceed, context);
+    if (status == GRAPH_OK && result->full) {
+        size_t young = graph_size(graph);
+        status = listing_old(order->gc, graph, host_proceed, context);
+        result->counted = graph_size(graph) - young;
         if (status == GRAPH_OK && result->counted < order->grown_at) {
             result->full = false;
             graph_clear(graph);
+            status = listing_young(order->gc, graph, host_proceed, context);
         }
     }
     if (status == GRAPH_OK && !result->full)
-        status = add_list(order, graph, old, marker);
-    for (int young = 1; young >= 0 && status == GRAPH_OK; young--)
-        status = add_list(order, graph, gcstate_head(order->gc, young), NULL);
+        status = listing_middle(order->gc, graph, host_proceed, context);
     return status;
 }
 

@@ -75,6 +75,10 @@ struct graph *graph_new(const struct graph_host *host);
 /* Put an object in the set. Adding twice is adding once. An object not aligned to 16 bytes, or beyond
  * 48 bits, stays outside the set (so what it refers to is reachable): GRAPH_OK. pre: before graph_find. */
 enum graph_status graph_add(struct graph *graph, void *object);
+/* Whether it was added (and did not stay outside). pre: before graph_find. */
+bool graph_has(const struct graph *graph, void *object);
+/* Prefetch what graph_add and graph_has will need for it. */
+void graph_prefetch(const struct graph *graph, void *object);
 /* Objects added so far. */
 size_t graph_size(const struct graph *graph);
 /* Take all objects out again, keeping nothing. pre: before graph_find. */

@@ -140,7 +140,7 @@ struct rank_place {
 };
 
 /* What a lookup needs, in registers. Chunk 0 and leaf 0 are always empty, so that absence needs no test.
- * Valid from RANKED on (nothing moves any more). */
+ * Valid from RANKED on (nothing moves any more); before, until the next object is added. */
 struct rank_index {
     const uint32_t *directory, *leaves;
     const struct rank_entry *entries;

@@ -68,6 +68,26 @@ enum graph_status graph_add(struct graph *graph, void *object)
     return GRAPH_OK;
 }
 
+/* Where an object's bit is, or NULL when there is no chunk for it. */
+static struct rank_entry *entry_of(const struct graph *graph, uintptr_t address)
+{
+    if (graph->chunks == 0 || (address & RANK_OUTSIDE))
+        return NULL;
+    const struct rank_index index = rank_index(graph);
+    return (struct rank_entry *)graph->pages[REGION_CHUNKS].at + rank_grain(&index, address) / 64;
+}
+
+bool graph_has(const struct graph *graph, void *object)
+{
+    const struct rank_entry *entry = entry_of(graph, (uintptr_t)object);
+    return entry != NULL && (entry->bits >> ((uintptr_t)object >> 4 & 63) & 1) != 0;
+}
+
+void graph_prefetch(const struct graph *graph, void *object)
+{
+    __builtin_prefetch(entry_of(graph, (uintptr_t)object), 1);
+}
+
 void rank_clear(struct graph *graph)
 {
     graph_release(graph, REGION_DIRECTORY);

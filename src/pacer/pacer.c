@@ -76,7 +76,8 @@ void pacer_promoted(struct pacer *pacer, uint64_t objects)
     pacer->grown += objects;
     pacer->middle += objects;
     pacer->since_count += objects;
-    pacer->lump = (pacer->lump + objects) / 2;
+    if (objects != 0) /* one of generation 0 promotes nothing */
+        pacer->lump = (pacer->lump + objects) / 2;
     if (pacer->in_flight)
         pacer->since_launch += objects;
 }

@@ -1,6 +1,8 @@
 /* pauses.c: the histogram of stand-stills. */
 #include "pauses.h"
 
+#include <stdbool.h>
+
 const char *pause_cause_name(enum pause_cause cause)
 {
     static const char *const names[PAUSE_CAUSES] = {"clone", "reclaim", "young", "full", "nap"};
@@ -44,7 +46,8 @@ uint64_t pauses_percentile(const struct pauses *pauses, double share)
         seen += pauses->buckets[bucket];
         if ((double)seen >= wanted && seen != 0) {
             uint64_t end = bucket_end(bucket);
-            return end < pauses->max_ns ? end : pauses->max_ns;
+            bool last = bucket == PAUSE_BUCKETS - 1; /* it has what is longer, too */
+            return end < pauses->max_ns && !last ? end : pauses->max_ns;
         }
     }
     return pauses->max_ns;
