@@ -167,7 +167,7 @@ size_t gcstate_take_middle(struct gcstate *gc, bool all, size_t most, int genera
     for (; first != head && (all || first != marker); first = gcstate_prev(first)) {
         __builtin_prefetch(gcstate_prev(first));
         if (++count > most)
-            return 0;
+            return SIZE_MAX;
     }
     if (count == 0)
         return 0;

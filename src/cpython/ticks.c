@@ -27,12 +27,13 @@ static void hand_over_middle(int generation)
     uint64_t most = pacer_whole(&c->pacer, &c->whole_all);
     if (most == 0)
         return;
-    c->whole = gcstate_take_middle(&c->gc, c->whole_all, most, generation);
-    if (c->whole != 0) {
-        pacer_whole_taken(&c->pacer, c->whole, c->whole_all);
-        c->whole_count++;
-        c->whole_objects += c->whole;
-    }
+    size_t taken = gcstate_take_middle(&c->gc, c->whole_all, most, generation);
+    if (taken == SIZE_MAX)
+        return;
+    pacer_whole_taken(&c->pacer, taken, c->whole_all);
+    c->whole = taken;
+    c->whole_count += taken != 0;
+    c->whole_objects += taken;
 }
 
 static void on_start(int generation)

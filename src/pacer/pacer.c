@@ -3,14 +3,17 @@
 
 /* Fewer promoted objects than this are never worth a search: CPython's first threshold, times three. */
 #define FEW 2000u
-/* A clone may cost this share of the time between two snapshots of the middle. */
+/* A clone may cost this share of the time before the next snapshot of the middle, or the next full one
+ * after one that found that nothing had grown. */
 #define CLONE_SHARE 25u
 #define RETRY_NS 100000000u     /* after the first failure; doubles up to 64 times that */
+#define HOST_THRESHOLD 10u      /* CPython's: so many collections of generation 1 to one of all */
+#define EXAMINE_NS 100          /* one object of it, until measured */
 #define WHOLE_NS 1500000u       /* what handing the middle over whole may add */
-/* How long a flight may take, at least and by object, before growth makes it hopeless: some three times the
- * finder's time on a loaded machine. */
+/* How long a flight may take, at least and by object, before growth makes it hopeless: as long as it may take
+ * at all (collector.c). A finder so slow would not be faster in the program. */
 #define HOPELESS_NS 2000000000u
-#define HOPELESS_NS_PER_OBJECT 1000u
+#define HOPELESS_NS_PER_OBJECT 5000u
 
 static double clamp(double value, double low, double high)
 {
@@ -48,13 +51,25 @@ static bool hopeless(const struct pacer *pacer, uint64_t now_ns)
 {
     uint64_t all = pacer->old + pacer->grown;
     return pacer->since_launch > all / 2 && pacer->since_launch > 4 * whole_limit(pacer) &&
-           now_ns - pacer->launched_ns > HOPELESS_NS + HOPELESS_NS_PER_OBJECT * all;
+           now_ns - pacer->launched_ns >
+               HOPELESS_NS + HOPELESS_NS_PER_OBJECT * less(all, pacer->since_launch);
 }
 
 /* How much may be promoted while a snapshot flies before the program is held back. */
 static uint64_t allowance(const struct pacer *pacer)
 {
     return larger((pacer->old + pacer->grown) / 8, 4 * whole_limit(pacer));
+}
+
+/* How far above that: 0 .. 1. Only what will be garbage counts, by twice the share that it had last time: a program that
+ * loads its data promotes much and is not to be held back, until it has added half of what there was at launch. */
+static double excess(const struct pacer *pacer)
+{
+    if (!pacer->in_flight)
+        return 0;
+    double allowed = (double)allowance(pacer), arisen = (double)pacer->since_launch;
+    double garbage = clamp(2 * pacer->share, 0, 1) * arisen / allowed - 1, growth = arisen / allowed / 3 - 1;
+    return clamp(garbage > growth ? garbage : growth, 0, 1);
 }
 
 void pacer_start(struct pacer *pacer, uint64_t old, uint64_t grown)
@@ -65,9 +80,10 @@ void pacer_start(struct pacer *pacer, uint64_t old, uint64_t grown)
         .middle = grown,
         .since_count = grown,
         .young_ns = {50000, 500000},
-        .examine_ns = 100,
+        .examine_ns = EXAMINE_NS,
         .reclaim_ns = 250,
         .middle_factor = 1,
+        .share = 1,
     };
 }
 
@@ -76,7 +92,8 @@ void pacer_promoted(struct pacer *pacer, uint64_t objects)
     pacer->grown += objects;
     pacer->middle += objects;
     pacer->since_count += objects;
-    if (objects != 0) /* one of generation 0 promotes nothing */
+    pacer->window += objects;
+    if (objects != 0 && !pacer->whole_within) /* one of generation 0 promotes nothing */
         pacer->lump = (pacer->lump + objects) / 2;
     if (pacer->in_flight)
         pacer->since_launch += objects;
@@ -86,12 +103,17 @@ void pacer_young(struct pacer *pacer, int generation, uint64_t ns)
 {
     double *known = &pacer->young_ns[generation == 1];
     *known = *known * 0.8 + (double)ns * 0.2;
+    /* A cost so high that it forbids what would measure it is forgotten by and by. */
+    if (generation == 1 && pacer->examine_ns > EXAMINE_NS)
+        pacer->examine_ns = learn(pacer->examine_ns, EXAMINE_NS);
 }
 
 uint64_t pacer_whole(struct pacer *pacer, bool *all)
 {
     uint64_t limit = whole_limit(pacer);
-    *all = full_due(pacer) && pacer->old + pacer->grown <= limit;
+    pacer->since_all++;
+    *all = full_due(pacer) && pacer->old + pacer->grown <= limit && 
+           (pacer->since_all > HOST_THRESHOLD || pacer->old + pacer->grown > limit / 2);
     if (*all)
         return limit;
     if (pacer->middle < FEW || pacer->middle > limit)
@@ -111,6 +133,7 @@ void pacer_whole_taken(struct pacer *pacer, uint64_t objects, bool all)
     pacer->since_launch = less(pacer->since_launch, objects);
     pacer->since_count = less(pacer->since_count, objects);
     pacer->middle = 0;
+    pacer->whole_within = objects != 0;
     if (all)
         pacer->old = pacer->grown = 0;
 }
@@ -122,13 +145,15 @@ void pacer_whole_done(struct pacer *pacer, uint64_t objects, uint64_t survivors,
         pacer->examine_ns = clamp(learn(pacer->examine_ns, extra / (double)objects), 20, 5000);
     }
     pacer->middle = 0;
+    pacer->whole_within = false;
     if (all) {
         pacer->old = survivors;
         pacer->grown = pacer->since_count = 0;
+        pacer->since_all = 0;
         return;
     }
     /* Few deaths: let pass 1, 2, 4 ... 16 occasions; the snapshots will look at these objects. */
-    bool poor = survivors > objects - objects / 16;
+    bool poor = less(survivors, pacer->lump) > objects - objects / 16;
     pacer->whole_backoff = !poor ? 0 : pacer->whole_backoff == 0 ? 1 : pacer->whole_backoff * 2;
     if (pacer->whole_backoff > 16)
         pacer->whole_backoff = 16;
@@ -145,11 +170,12 @@ enum pacer_action pacer_decide(const struct pacer *pacer, uint64_t now_ns)
         return pacer->in_place_failed ? PACER_HOST : PACER_IN_PLACE;
     if (now_ns < pacer->retry_ns)
         return PACER_REST;
-    if (full)
+    bool rested = now_ns - pacer->landed_ns > CLONE_SHARE * pacer->clone_ns;
+    bool much = pacer->grown >= larger(pacer->old / 2, 16 * whole_limit(pacer));
+    if (full && (rested || much || !pacer->in_vain))
         return PACER_FULL;
-    if (pacer->middle > 2 * whole_limit(pacer) &&
-        (double)pacer->middle > pacer->middle_factor * (double)(pacer->old / 8) &&
-        now_ns - pacer->landed_ns > CLONE_SHARE * pacer->clone_ns)
+    if (rested && pacer->middle > 2 * whole_limit(pacer) &&
+        (double)pacer->middle > pacer->middle_factor * (double)(pacer->old / 8))
         return PACER_MIDDLE;
     return PACER_REST;
 }
@@ -161,6 +187,8 @@ void pacer_launched(struct pacer *pacer, uint64_t clone_ns, uint64_t now_ns)
     pacer->clone_ns = clone_ns;
     pacer->since_launch = 0;
     pacer->middle = 0;
+    pacer->launched_window = pacer->window;
+    pacer->window = 0;
 }
 
 void pacer_landed(struct pacer *pacer, bool full, uint64_t counted, uint64_t looked_at, uint64_t garbage)
@@ -168,6 +196,9 @@ void pacer_landed(struct pacer *pacer, bool full, uint64_t counted, uint64_t loo
     pacer->failures = 0;
     pacer->retry_ns = 0;
     pacer->in_place_failed = false;
+    pacer->in_vain = !full && counted != 0;
+    double share = pacer->launched_window == 0 ? 0 : (double)garbage / (double)pacer->launched_window;
+    pacer->share = clamp(share, pacer->share / 2, 1);
     if (counted != 0)
         pacer->since_count = pacer->since_launch;
     if (full) {
@@ -224,7 +255,11 @@ void pacer_host_collected(struct pacer *pacer, uint64_t old)
 
 size_t pacer_slice(const struct pacer *pacer)
 {
-    return (size_t)clamp(PACER_SLICE_NS / pacer->reclaim_ns, 64, 100000);
+    double behind = excess(pacer);
+    size_t slice = (size_t)clamp(PACER_SLICE_NS * (1 + behind) / pacer->reclaim_ns, 64, 100000);
+    /* Far behind, memory matters more than the pause: what is reclaimed between two lumps is more than one. */
+    size_t least = behind < 1 ? 0 : (size_t)(pacer->lump / 4);
+    return slice > least ? slice : least;
 }
 
 void pacer_sliced(struct pacer *pacer, int generation, size_t handed, uint64_t ns)
@@ -237,9 +272,5 @@ void pacer_sliced(struct pacer *pacer, int generation, size_t handed, uint64_t n
 
 uint64_t pacer_nap(const struct pacer *pacer)
 {
-    uint64_t allowed = allowance(pacer);
-    if (!pacer->in_flight || pacer->since_launch <= allowed)
-        return 0;
-    double excess = (double)(pacer->since_launch - allowed) / (double)allowed;
-    return (uint64_t)(PACER_LIMIT_NS * clamp(excess, 0, 1));
+    return (uint64_t)(PACER_LIMIT_NS * excess(pacer));
 }

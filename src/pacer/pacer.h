@@ -42,6 +42,12 @@ struct pacer {
     uint64_t clone_ns;          /* the last clone's stand-still */
     uint64_t landed_ns;         /* when the last one landed */
     unsigned failures;          /* in a row */
+    uint64_t window;            /* promoted since the last launch; and between the two before that */
+    uint64_t launched_window;
+    double share;               /* of what was promoted between two launches, what was garbage */
+    unsigned since_all;         /* collections of generation 1 since the whole old generation was handed over */
+    bool in_vain;               /* the last clone that counted found no growth */
+    bool whole_within;          /* between pacer_whole_taken and pacer_whole_done */
     uint64_t retry_ns;          /* no snapshot before */
     bool in_place_failed;
 };
@@ -61,7 +67,7 @@ void pacer_young(struct pacer *pacer, int generation, uint64_t ns);
  * search (the host examines them in the collection that runs anyway); 0: none. *all: take the whole oldest
  * generation if it is no more than that. */
 uint64_t pacer_whole(struct pacer *pacer, bool *all);
-/* That was done: so many objects were taken out of the old generation and handed over. */
+/* That was done (0: there were none): so many objects were taken out of the old generation and handed over. */
 void pacer_whole_taken(struct pacer *pacer, uint64_t objects, bool all);
 /* And the collection with them has ended: its time, its survivors (already told by pacer_promoted). */
 void pacer_whole_done(struct pacer *pacer, uint64_t objects, uint64_t survivors, uint64_t ns, bool all);

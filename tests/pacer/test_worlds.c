@@ -94,7 +94,7 @@ static void test_memory(void **state)
 static void test_loading(void **state)
 {
     (void)state;
-    static const double find_ns[] = {100, 300, 1000, 2000};
+    static const double find_ns[] = {100, 300, 1000, 4000};
     for (size_t i = 0; i < 8; i++) {
         random_case(i);
         world_ordinary(&world, i % 2);
@@ -152,6 +152,67 @@ static void test_deaths_by_count(void **state)
     }
 }
 
+/* A clone of a process with much other memory: it is not made for a few thousand promotions each time. */
+static void test_costly_clones(void **state)
+{
+    (void)state;
+    static const double sizes[] = {10000, 20000, 50000, 200000};
+    for (size_t i = 0; i < 8; i++) {
+        random_case(i);
+        world_ordinary(&world, i % 2);
+        world.program.counted = 1;
+        world.program.cyclic = 0;
+        world.program.lifetime = 20000;
+        world.program.staying_most = 0;
+        world.machine.clone_base_ns = 2e7;
+        world_start(&world, sizes[i / 2]);
+        world_run(&world, 1e8);
+        assert_true(world.clone_total_ns < 0.06 * (double)world.now_ns);
+    }
+}
+
+/* One collection took long, by no fault of its objects: wholes come back. */
+static void test_one_slow_whole(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        random_case(i);
+        world_ordinary(&world, i % 2);
+        world.program.survive = i % 2 ? 0.05 : 0.15;
+        world.program.lifetime = 5000;
+        world.program.staying_most = 0;
+        world_start(&world, 3000);
+        world.machine.examine_ns = 5000;
+        while (world.whole == 0)
+            world_turn(&world);
+        world.machine.examine_ns = 80;
+        world_run(&world, 2e7);
+        unsigned before = clones(), whole = world.whole;
+        world_run(&world, 2e7);
+        assert_int_equal(clones(), before);
+        assert_true(world.whole > whole + 100);
+    }
+}
+
+/* Much garbage that is slow to reclaim: the program stands still for longer, and memory is held. */
+static void test_costly_garbage(void **state)
+{
+    (void)state;
+    static const double reclaim_ns[] = {500, 1000, 2000, 8000};
+    for (size_t i = 0; i < 8; i++) {
+        random_case(i);
+        world_ordinary(&world, i % 2);
+        world.program.survive = 0.5;
+        world.program.counted = 0.2;
+        world.program.cyclic = 0.8;
+        world.program.staying_most = 1e6;
+        world.machine.reclaim_ns = reclaim_ns[i / 2];
+        world_start(&world, 1e6);
+        world_run(&world, 1e8);
+        assert_true(world.ours.most <= 2 * world.theirs.most);
+    }
+}
+
 /* Up to what 1.5 ms examine there is no clone; garbage goes all the same. */
 static void test_small_heaps(void **state)
 {
@@ -189,9 +250,9 @@ static void test_middle(void **state)
         world.program.staying_most = 5e6;
         world_start(&world, 5e6);
         world_run(&world, 1e8);
-        assert_true(world.full - world.counted_only <= 2);
+        assert_true(world.full - world.counted_only <= 6); /* CPython: some 24 */
         assert_true(world.whole + world.middle > 50);
-        assert_true(garbage(&world.ours) < 0.25 * 5e6);
+        assert_true(garbage(&world.ours) < 0.5 * 5e6);
     }
 }
 
@@ -287,6 +348,9 @@ int main(void)
         cmocka_unit_test_teardown(test_loading, tell),
         cmocka_unit_test_teardown(test_service, tell),
         cmocka_unit_test_teardown(test_deaths_by_count, tell),
+        cmocka_unit_test_teardown(test_costly_clones, tell),
+        cmocka_unit_test_teardown(test_one_slow_whole, tell),
+        cmocka_unit_test_teardown(test_costly_garbage, tell),
         cmocka_unit_test_teardown(test_small_heaps, tell),
         cmocka_unit_test_teardown(test_middle, tell),
         cmocka_unit_test_teardown(test_no_clones, tell),
