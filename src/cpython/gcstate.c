@@ -46,7 +46,7 @@ static const char *verify(const struct gc_generation_mirror *generations, const 
     PyObject *callbacks = PyObject_GetAttrString(gc_module, "callbacks");
     if (thresholds == NULL || garbage == NULL || callbacks == NULL || !PyTuple_Check(thresholds) ||
         PyTuple_GET_SIZE(thresholds) != 3) {
-        wrong = "the gc module does not answer";
+        wrong = PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError) ? "" : "the gc module does not answer";
         goto done;
     }
     /* In this order: each line makes it likelier that the next one may be read at all. */
@@ -66,7 +66,8 @@ static const char *verify(const struct gc_generation_mirror *generations, const 
         state->long_lived_pending < 0)
         wrong = "the collector's figures are not where they should be";
 done:
-    PyErr_Clear();
+    if (wrong == NULL || wrong[0] != '\0')
+        PyErr_Clear();
     Py_XDECREF(thresholds);
     Py_XDECREF(garbage);
     Py_XDECREF(callbacks);
@@ -83,14 +84,13 @@ const char *gcstate_open(struct gcstate *gc)
         return "this extension was built for another version of CPython";
     PyObject *gc_module = PyImport_ImportModule("gc");
     if (gc_module == NULL || PyType_Ready(&marker_type) < 0) {
-        PyErr_Clear();
         Py_XDECREF(gc_module);
-        return "out of memory";
+        return "";
     }
     /* The object tracked last is the last of the youngest list: what follows it is that list's head. */
     PyObject *marker = PyObject_GC_New(PyObject, &marker_type);
-    const char *wrong = marker == NULL ? "out of memory" : NULL;
-    if (wrong == NULL) {
+    const char *wrong = "";
+    if (marker != NULL) {
         PyObject_GC_Track(marker);
         struct gc_generation_mirror *generations = (struct gc_generation_mirror *)gc_links_of(marker)->next;
         struct gc_state_mirror *state = gc_state_after(generations);
@@ -102,7 +102,6 @@ const char *gcstate_open(struct gcstate *gc)
             Py_DECREF(marker);
         }
     }
-    PyErr_Clear();
     Py_DECREF(gc_module);
     return wrong;
 }

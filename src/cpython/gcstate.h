@@ -20,7 +20,7 @@ struct gcstate {
 };
 
 /* Find and verify the lists, and make the marker (at the end of the oldest list). NULL, or one phrase
- * that says what does not fit; then nothing has changed. */
+ * that says what does not fit, or "" with an exception set (no memory); then nothing has changed. */
 const char *gcstate_open(struct gcstate *gc);
 /* Take the marker out, give CPython its figures back. May be called twice. */
 void gcstate_close(struct gcstate *gc);

@@ -132,13 +132,17 @@ const char *lifecycle_enable(bool fast_collect)
     const char *why = platform_unsupported();
     if (why != NULL)
         return why;
-    uint64_t serial = c->outcome.serial;
+    struct collector before = *c; /* what outlives it: flights are numbered on; a fast collection may be under way */
     struct gcstate gc;
     why = gcstate_open(&gc);
     if (why != NULL)
         return why;
-    *c = (struct collector){.gc = gc, .process = platform_process_id(), .fast_collect = fast_collect};
-    c->outcome.serial = serial;
+    *c = (struct collector){.gc = gc,
+                            .process = platform_process_id(),
+                            .fast_collect = fast_collect,
+                            .outcome.serial = before.outcome.serial,
+                            .aside = before.aside,
+                            .aside_total = before.aside_total};
     if (!register_hooks() || !request_open(fast_collect) || !ticks_install()) {
         request_close();
         gcstate_close(&c->gc);

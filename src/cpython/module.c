@@ -172,6 +172,10 @@ static PyObject *core_support(PyObject *self, PyObject *unused)
         lists = gcstate_open(&gc);
         if (lists == NULL)
             gcstate_close(&gc);
+        else if (lists[0] == '\0') {
+            Py_DECREF(list);
+            return NULL;
+        }
     }
     good = good && add_item(list, "collector", lists == NULL,
                             lists != NULL ? lists : "the generation lists are where they should be");

@@ -22,7 +22,8 @@ struct in_place {
 };
 
 /* Everything that is not garbage steps aside while CPython runs its full collection, callbacks, free lists,
- * statistics and all. Without memory for the search it is the ordinary collection. */
+ * statistics and all. Without memory for the search it is the ordinary collection. pre: no collection is under
+ * way, in any thread; the GIL was not released since that was seen. */
 static struct in_place collect_in_place(void)
 {
     struct collector *c = &collector;
@@ -167,6 +168,19 @@ static int advance(uint64_t rest_ns)
     return PyErr_CheckSignals();
 }
 
+/* Until no thread is in a collection. */
+static int wait_for_quiet(void)
+{
+    while (gcstate_collecting(&collector.gc)) {
+        Py_BEGIN_ALLOW_THREADS
+        platform_nap(1000000);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0)
+            return -1;
+    }
+    return 0;
+}
+
 PyObject *request_collect(bool wait, uint64_t timeout_ns, bool in_place)
 {
     struct collector *c = &collector;
@@ -177,13 +191,19 @@ PyObject *request_collect(bool wait, uint64_t timeout_ns, bool in_place)
     }
     if (in_place)
         return collect_in_place_and_tell();
+    if (!wait && c->flight != FLIGHT_NONE && c->requested)
+        Py_RETURN_NONE; /* one is under way */
     uint64_t start_ns = platform_now_ns();
     collector_give_up();
     bool launched = collector_launch(FINDER_FULL, 0, true);
     if (!wait)
         Py_RETURN_NONE;
     uint64_t serial = c->outcome.serial;
-    while (launched && c->enabled && c->asked_for.serial != serial) {
+    while (launched && c->enabled) {
+        if (c->asked_for.serial >= serial && c->asked_for.given_up && c->flight != FLIGHT_NONE && c->requested)
+            serial = c->outcome.serial; /* another thread asked later: its snapshot will do for us */
+        if (c->asked_for.serial >= serial)
+            break;
         uint64_t spent_ns = platform_now_ns() - start_ns;
         if (spent_ns >= timeout_ns) {
             PyErr_SetString(PyExc_TimeoutError, "the collection is not over yet; it goes on in the background");
@@ -193,8 +213,10 @@ PyObject *request_collect(bool wait, uint64_t timeout_ns, bool in_place)
             return NULL;
     }
     struct outcome outcome = c->asked_for;
-    if (c->enabled && (outcome.serial != serial || outcome.failed || outcome.given_up)) {
-        /* The clone did not make it, and the caller is waiting: search in the program. */
+    bool made_it = outcome.serial == serial && !outcome.failed && !outcome.given_up;
+    if (!made_it && wait_for_quiet() < 0)
+        return NULL;
+    if (!made_it && c->enabled) { /* the clone did not, and the caller is waiting: search in the program */
         c->fallbacks++;
         return collect_in_place_and_tell();
     }

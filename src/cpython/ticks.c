@@ -36,10 +36,24 @@ static void hand_over_middle(int generation)
     c->whole_objects += taken;
 }
 
+/* CPython calls nobody when it has no memory for the call: a "stop" may be missing. */
+static void make_up_for_stop(void)
+{
+    struct collector *c = &collector;
+    c->usual = false;
+    if (c->flight == FLIGHT_RECLAIMING && c->slice_begin != c->next)
+        collector_account(0, 0);
+    if (c->whole != 0)
+        pacer_whole_done(&c->pacer, c->whole, c->whole, (uint64_t)c->pacer.young_ns[1], c->whole_all);
+    c->whole = 0;
+}
+
 static void on_start(int generation)
 {
     struct collector *c = &collector;
     lifecycle_check_process();
+    if (c->within)
+        make_up_for_stop();
     c->within = true;
     c->whole = 0;
     /* gc.disable() may have let it grow; then what a collection takes says nothing about ours. */
