@@ -146,6 +146,15 @@ static inline void compat_prefetch(PyObject *object)
     }
 }
 
+static inline bool compat_finalizing(void)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return _Py_IsFinalizing() != 0;
+#else
+    return Py_IsFinalizing() != 0;
+#endif
+}
+
 /* --- threads and interpreters ----------------------------------------------------------------------- */
 
 /* Whether the calling thread runs the given interpreter. Cheap; needs no GIL. */

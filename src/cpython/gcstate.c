@@ -42,11 +42,11 @@ static const char *verify(const struct gc_generation_mirror *generations, const 
 {
     const char *wrong = NULL;
     PyObject *thresholds = PyObject_CallMethod(gc_module, "get_threshold", NULL);
-    PyObject *garbage = PyObject_GetAttrString(gc_module, "garbage");
-    PyObject *callbacks = PyObject_GetAttrString(gc_module, "callbacks");
-    if (thresholds == NULL || garbage == NULL || callbacks == NULL || !PyTuple_Check(thresholds) ||
-        PyTuple_GET_SIZE(thresholds) != 3) {
-        wrong = PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError) ? "" : "the gc module does not answer";
+    PyObject *garbage = thresholds != NULL ? PyObject_GetAttrString(gc_module, "garbage") : NULL;
+    PyObject *callbacks = garbage != NULL ? PyObject_GetAttrString(gc_module, "callbacks") : NULL;
+    if (callbacks == NULL || !PyTuple_Check(thresholds) || PyTuple_GET_SIZE(thresholds) != 3) {
+        bool no_memory = PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError);
+        wrong = no_memory ? "" : "the gc module does not answer";
         goto done;
     }
     /* In this order: each line makes it likelier that the next one may be read at all. */

@@ -119,8 +119,8 @@ const char *lifecycle_enable(bool fast_collect)
 {
     struct collector *c = &collector;
     lifecycle_check_process();
-    if (PyInterpreterState_Get() != PyInterpreterState_Main())
-        return "only the main interpreter is served";
+    if (compat_finalizing())
+        return "the interpreter is shutting down";
     if (c->enabled) {
         if (fast_collect && !c->fast_collect) {
             c->fast_collect = true;
@@ -144,8 +144,11 @@ const char *lifecycle_enable(bool fast_collect)
                             .aside = before.aside,
                             .aside_total = before.aside_total};
     if (!register_hooks() || !request_open(fast_collect) || !ticks_install()) {
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
         request_close();
         gcstate_close(&c->gc);
+        PyErr_Restore(type, value, traceback);
         return "";
     }
     read_environment(c);

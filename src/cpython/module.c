@@ -164,10 +164,7 @@ static PyObject *core_support(PyObject *self, PyObject *unused)
     const char *system = platform_unsupported();
     bool good = add_item(list, "system", system == NULL, system != NULL ? system : "Linux");
     const char *lists = NULL;
-    bool main = PyInterpreterState_Get() == PyInterpreterState_Main();
-    if (!main) {
-        lists = "only the main interpreter is served";
-    } else if (!collector.enabled) {
+    if (!collector.enabled) {
         struct gcstate gc;
         lists = gcstate_open(&gc);
         if (lists == NULL)
@@ -179,7 +176,7 @@ static PyObject *core_support(PyObject *self, PyObject *unused)
     }
     good = good && add_item(list, "collector", lists == NULL,
                             lists != NULL ? lists : "the generation lists are where they should be");
-    if (main && collector.flight == FLIGHT_NONE) {
+    if (collector.flight == FLIGHT_NONE) {
         bool armed = record_arm();
         record_disarm();
         good = good && add_item(list, "allocator", armed,
@@ -225,6 +222,10 @@ static PyMethodDef methods[] = {
 
 static int core_exec(PyObject *module)
 {
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "midden serves the main interpreter only");
+        return -1;
+    }
     if (unsupported == NULL)
         unsupported = PyErr_NewExceptionWithDoc("midden.Unsupported",
                                                 "midden cannot work in this interpreter or on this machine.",
