@@ -6,10 +6,10 @@
 
 struct collector collector;
 
-#define LEAST_ROOM ((size_t)1 << 16)    /* candidates: fewer are not worth a clone */
-#define BYTES_PER_OBJECT 48u            /* the smallest tracked object, with its links and header */
+#define LEAST_ROOM ((size_t)1 << 16) /* candidates: fewer are not worth a clone */
+#define BYTES_PER_OBJECT 48u         /* the smallest tracked object, with its links and header */
 #define TIMEOUT_NS ((uint64_t)30 * 1000 * 1000 * 1000)
-#define TIMEOUT_NS_PER_OBJECT 5000u     /* ten times what the finder needs on a loaded machine */
+#define TIMEOUT_NS_PER_OBJECT 5000u /* ten times what the finder needs on a loaded machine */
 #define TORTURE_SLICE 100u
 
 /* --- the end of a flight ------------------------------------------------------------------------------ */
@@ -142,8 +142,7 @@ void collector_look(void)
     struct finder_result result;
     switch (snapshot_poll(&c->snapshot)) {
     case SNAPSHOT_FLYING:
-    case SNAPSHOT_IDLE:
-        break;
+    case SNAPSHOT_IDLE: break;
     case SNAPSHOT_ANSWERED:
         c->child_cpu_ns += c->snapshot.answer->cpu_ns;
         finder_told(c->snapshot.answer, &result);

@@ -26,7 +26,7 @@ enum flight { FLIGHT_NONE, FLIGHT_SEARCHING, FLIGHT_RECLAIMING };
 
 /* What became of a flight. */
 struct outcome {
-    uint64_t serial;            /* counts flights */
+    uint64_t serial; /* counts flights */
     bool failed, given_up;
     size_t found, reclaimed;
     uint64_t clone_ns, find_ns, reclaim_ns;
@@ -35,32 +35,32 @@ struct outcome {
 struct collector {
     bool enabled;
     bool fast_collect;
-    int64_t process;            /* that it was enabled in, or forked into */
+    int64_t process; /* that it was enabled in, or forked into */
     struct gcstate gc;
     struct pacer pacer;
 
     enum flight flight;
-    bool requested;             /* midden.collect() asked: goes on even when gc is disabled */
+    bool requested; /* midden.collect() asked: goes on even when gc is disabled */
     struct snapshot snapshot;
     struct finder_order order;
-    uintptr_t frozen;           /* the last frozen object at launch */
-    struct outcome outcome;     /* of this flight, or of the last one */
-    struct outcome asked_for;   /* of the last one that midden.collect() asked for, when it has ended */
+    uintptr_t frozen;         /* the last frozen object at launch */
+    struct outcome outcome;   /* of this flight, or of the last one */
+    struct outcome asked_for; /* of the last one that midden.collect() asked for, when it has ended */
 
     const uint64_t *candidates;
-    size_t count, next;         /* how many; the first not yet handed over */
-    void *pages;                /* where they lie if the search was in place; else in the answer */
+    size_t count, next; /* how many; the first not yet handed over */
+    void *pages;        /* where they lie if the search was in place; else in the answer */
     size_t pages_bytes;
 
     /* The collection of CPython that runs now: between the two ticks. */
     bool within;
-    bool usual;                 /* the youngest list is about as long as its threshold says */
+    bool usual; /* the youngest list is about as long as its threshold says */
     uint64_t start_ns;
     size_t slice_begin, slice_handed;
     size_t whole;
     bool whole_all;
-    Py_ssize_t pending_seen;    /* gcstate_pending at the last stop */
-    struct gc_links *aside;     /* the old objects put aside in a fast collection */
+    Py_ssize_t pending_seen; /* gcstate_pending at the last stop */
+    struct gc_links *aside;  /* the old objects put aside in a fast collection */
     uint64_t aside_total;
 
     /* What stats() tells. */
@@ -70,10 +70,10 @@ struct collector {
     const char *last_failure;
 
     /* For tests. */
-    unsigned torture;           /* a snapshot every so many young collections */
+    unsigned torture; /* a snapshot every so many young collections */
     unsigned torture_turn;
-    bool check;                 /* verify the lists at every tick */
-    uint64_t timeout_ns;        /* 0: the usual */
+    bool check;          /* verify the lists at every tick */
+    uint64_t timeout_ns; /* 0: the usual */
 };
 
 extern struct collector collector;

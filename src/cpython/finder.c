@@ -123,8 +123,17 @@ enum graph_status finder_search(const struct finder_order *order, struct graph *
 
 /* --- the job ------------------------------------------------------------------------------------------- */
 
-enum told { TOLD_FULL, TOLD_COUNTED, TOLD_NS, TOLD_OBJECTS, TOLD_REFERENCES, TOLD_GARBAGE, TOLD_COMPONENTS,
-            TOLD_LARGEST, TOLD_BYTES };
+enum told {
+    TOLD_FULL,
+    TOLD_COUNTED,
+    TOLD_NS,
+    TOLD_OBJECTS,
+    TOLD_REFERENCES,
+    TOLD_GARBAGE,
+    TOLD_COMPONENTS,
+    TOLD_LARGEST,
+    TOLD_BYTES
+};
 
 static int job_proceed(void *context)
 {

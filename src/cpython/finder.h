@@ -12,15 +12,15 @@
 #include "snapshot/snapshot.h"
 
 enum finder_scope {
-    FINDER_MIDDLE,      /* the two young lists, and what was promoted since the marker */
-    FINDER_FULL         /* all lists but the frozen one */
+    FINDER_MIDDLE, /* the two young lists, and what was promoted since the marker */
+    FINDER_FULL    /* all lists but the frozen one */
 };
 
 struct finder_order {
     const struct gcstate *gc;
     enum finder_scope scope;
-    uint64_t grown_at;  /* FULL only if the oldest list has so many objects, else MIDDLE; 0: in any case */
-    bool in_place;      /* the candidates are handed over before anything can be freed */
+    uint64_t grown_at; /* FULL only if the oldest list has so many objects, else MIDDLE; 0: in any case */
+    bool in_place;     /* the candidates are handed over before anything can be freed */
     int (*proceed)(void *context); /* optional: non-zero ends the search */
     void *context;
 };

@@ -61,9 +61,8 @@ static const char *verify(const struct gc_generation_mirror *generations, const 
             goto done;
         }
     }
-    if (!well_linked(&state->permanent.head) || state->garbage != garbage ||
-        state->callbacks != callbacks || (state->collecting | 1) != 1 || state->long_lived_total < 0 ||
-        state->long_lived_pending < 0)
+    if (!well_linked(&state->permanent.head) || state->garbage != garbage || state->callbacks != callbacks ||
+        (state->collecting | 1) != 1 || state->long_lived_total < 0 || state->long_lived_pending < 0)
         wrong = "the collector's figures are not where they should be";
 done:
     if (wrong == NULL || wrong[0] != '\0')

@@ -14,8 +14,8 @@
 struct gcstate {
     struct gc_generation_mirror *generations; /* three */
     struct gc_state_mirror *state;
-    PyObject *marker;           /* in the oldest list: what comes after it was promoted since */
-    Py_ssize_t host_total;      /* the long_lived_total that CPython would have */
+    PyObject *marker;      /* in the oldest list: what comes after it was promoted since */
+    Py_ssize_t host_total; /* the long_lived_total that CPython would have */
     bool suppressed;
 };
 

@@ -8,20 +8,20 @@
 
 #include "platform/platform.h"
 
-#define LOOK_NS 5000000u            /* reclaiming: no tick in this time is idle */
-#define LONGEST_LOOK_NS 250000000u  /* nothing moves (gc disabled, main thread asleep) */
+#define LOOK_NS 5000000u           /* reclaiming: no tick in this time is idle */
+#define LONGEST_LOOK_NS 250000000u /* nothing moves (gc disabled, main thread asleep) */
 #define SEARCH_LOOK_NS 50000000u
 
 static struct helper {
     struct platform_thread thread;
-    bool running;                       /* the program's side */
-    struct snapshot_answer *answer;     /* NULL: the candidates were found in place */
+    bool running;                   /* the program's side */
+    struct snapshot_answer *answer; /* NULL: the candidates were found in place */
     uint64_t deadline_ns;
-    _Atomic uint32_t bell;              /* when there is no answer */
+    _Atomic uint32_t bell; /* when there is no answer */
     atomic_bool stop;
 } helper;
 
-static atomic_bool asked;               /* a pending call is under way */
+static atomic_bool asked; /* a pending call is under way */
 
 /* --- on the main thread, with the GIL -------------------------------------------------------------------- */
 

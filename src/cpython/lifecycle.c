@@ -132,7 +132,8 @@ const char *lifecycle_enable(bool fast_collect)
     const char *why = platform_unsupported();
     if (why != NULL)
         return why;
-    struct collector before = *c; /* what outlives it: flights are numbered on; a fast collection may be under way */
+    struct collector before =
+        *c; /* what outlives it: flights are numbered on; a fast collection may be under way */
     struct gcstate gc;
     why = gcstate_open(&gc);
     if (why != NULL)

@@ -132,16 +132,17 @@ static PyObject *core_stats(PyObject *self, PyObject *unused)
         "sN"
         "s{sKsK}"
         "sKsdsKsKss}",
-        "enabled", c->enabled ? Py_True : Py_False, "in_flight", c->flight != FLIGHT_NONE ? Py_True : Py_False,
-        "snapshots", (unsigned long long)c->snapshots, "snapshots_failed",
-        (unsigned long long)c->snapshots_failed, "candidates", (unsigned long long)c->candidates_total,
-        "reclaimed", (unsigned long long)c->reclaimed_total, "fallbacks", (unsigned long long)c->fallbacks,
-        "child_cpu_s", (double)c->child_cpu_ns / 1e9, "pauses", pauses, "heap", "live_bytes", Py_None,
-        "mapped_bytes", Py_None, "resident_bytes", (Py_ssize_t)platform_resident_bytes(), "returned_bytes",
-        Py_None, "naps", naps, "middle", "count", (unsigned long long)c->whole_count, "objects",
-        (unsigned long long)c->whole_objects, "oversized", (unsigned long long)c->oversized, "find_s",
-        (double)c->find_ns / 1e9, "finder_bytes", (unsigned long long)c->child_bytes, "record_bytes",
-        (unsigned long long)record_bytes(), "last_failure", c->last_failure);
+        "enabled", c->enabled ? Py_True : Py_False, "in_flight",
+        c->flight != FLIGHT_NONE ? Py_True : Py_False, "snapshots", (unsigned long long)c->snapshots,
+        "snapshots_failed", (unsigned long long)c->snapshots_failed, "candidates",
+        (unsigned long long)c->candidates_total, "reclaimed", (unsigned long long)c->reclaimed_total,
+        "fallbacks", (unsigned long long)c->fallbacks, "child_cpu_s", (double)c->child_cpu_ns / 1e9, "pauses",
+        pauses, "heap", "live_bytes", Py_None, "mapped_bytes", Py_None, "resident_bytes",
+        (Py_ssize_t)platform_resident_bytes(), "returned_bytes", Py_None, "naps", naps, "middle", "count",
+        (unsigned long long)c->whole_count, "objects", (unsigned long long)c->whole_objects, "oversized",
+        (unsigned long long)c->oversized, "find_s", (double)c->find_ns / 1e9, "finder_bytes",
+        (unsigned long long)c->child_bytes, "record_bytes", (unsigned long long)record_bytes(),
+        "last_failure", c->last_failure);
 }
 
 /* --- support, and checks for the tests -------------------------------------------------------------------------- */
@@ -187,7 +188,8 @@ static PyObject *core_support(PyObject *self, PyObject *unused)
         platform_clone_exit(0);
     int status;
     bool cloned = pid > 0 && platform_reap(pid, true, &status, NULL) == PLATFORM_ENDED;
-    good = good && add_item(list, "clone", cloned, cloned ? "the process can be cloned" : "the system refused");
+    good =
+        good && add_item(list, "clone", cloned, cloned ? "the process can be cloned" : "the system refused");
     if (!good)
         Py_CLEAR(list);
     return list;
@@ -239,9 +241,8 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, core_exec},
 #endif
                                    {0, NULL}};
 
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "midden._core", .m_doc = "midden's C half.", .m_methods = methods,
-    .m_slots = slots};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "midden._core",
+                                        .m_doc = "midden's C half.", .m_methods = methods, .m_slots = slots};
 
 PyMODINIT_FUNC PyInit__core(void)
 {

@@ -91,9 +91,8 @@ static uint64_t bit_of(uintptr_t address)
 static bool noted(struct book *book, uintptr_t address)
 {
     struct chunk *chunk = chunk_at(book, address);
-    if (chunk == NULL ||
-        atomic_load_explicit(&chunk->epoch, memory_order_relaxed) !=
-            atomic_load_explicit(&epoch, memory_order_relaxed))
+    if (chunk == NULL || atomic_load_explicit(&chunk->epoch, memory_order_relaxed) !=
+                             atomic_load_explicit(&epoch, memory_order_relaxed))
         return false;
     return (atomic_load_explicit(word_of(chunk, address), memory_order_relaxed) & bit_of(address)) != 0;
 }
@@ -171,16 +170,16 @@ static struct hook {
     bool installed;
 } hooks[HOOKS];
 
-#define HOOK(i)                                                                                              \
-    static void hook_free_##i(void *context, void *block)                                                   \
-    {                                                                                                        \
-        note(block);                                                                                        \
-        hooks[i].below.free(context, block);                                                                \
-    }                                                                                                        \
-    static void *hook_realloc_##i(void *context, void *block, size_t bytes)                                 \
-    {                                                                                                        \
-        note(block);                                                                                        \
-        return hooks[i].below.realloc(context, block, bytes);                                               \
+#define HOOK(i)                                                             \
+    static void hook_free_##i(void *context, void *block)                   \
+    {                                                                       \
+        note(block);                                                        \
+        hooks[i].below.free(context, block);                                \
+    }                                                                       \
+    static void *hook_realloc_##i(void *context, void *block, size_t bytes) \
+    {                                                                       \
+        note(block);                                                        \
+        return hooks[i].below.realloc(context, block, bytes);               \
     }
 HOOK(0)
 HOOK(1)

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static PyObject *host_collect; /* gc.collect, the real one */
+static PyObject *host_collect;  /* gc.collect, the real one */
 static PyObject *fast_function; /* what stands in its place, if anything */
 
 PyObject *request_host_collect(void)
@@ -80,13 +80,14 @@ static PyObject *fast_collect(PyObject *self, PyObject *args, PyObject *kwargs)
     return done.collected;
 }
 
-static PyMethodDef fast_method = {
-    "collect", (PyCFunction)(void (*)(void))fast_collect, METH_VARARGS | METH_KEYWORDS,
-    "collect($module, /, generation=2)\n--\n\nRun the garbage collector (midden's search, CPython's collection).\n\n"
-    "With no arguments, run a full collection.  The optional argument\n"
-    "may be an integer specifying which generation to collect.  A ValueError\n"
-    "is raised if the generation number is invalid.\n\n"
-    "The number of unreachable objects is returned."};
+static PyMethodDef fast_method = {"collect", (PyCFunction)(void (*)(void))fast_collect,
+                                  METH_VARARGS | METH_KEYWORDS,
+                                  "collect($module, /, generation=2)\n--\n\nRun the garbage collector "
+                                  "(midden's search, CPython's collection).\n\n"
+                                  "With no arguments, run a full collection.  The optional argument\n"
+                                  "may be an integer specifying which generation to collect.  A ValueError\n"
+                                  "is raised if the generation number is invalid.\n\n"
+                                  "The number of unreachable objects is returned."};
 
 bool request_open(bool fast)
 {
@@ -120,8 +121,8 @@ void request_close(void)
 
 /* --- midden.collect() --------------------------------------------------------------------------------- */
 
-static PyObject *told(size_t found, size_t reclaimed, uint64_t clone_ns, uint64_t find_ns, uint64_t reclaim_ns,
-                      bool in_place)
+static PyObject *told(size_t found, size_t reclaimed, uint64_t clone_ns, uint64_t find_ns,
+                      uint64_t reclaim_ns, bool in_place)
 {
     return Py_BuildValue("{snsnsdsdsdsO}", "found", (Py_ssize_t)found, "reclaimed", (Py_ssize_t)reclaimed,
                          "clone_s", (double)clone_ns / 1e9, "find_s", (double)find_ns / 1e9, "reclaim_s",
@@ -150,8 +151,7 @@ static int advance(uint64_t rest_ns)
         uint32_t rung = snapshot_bell(answer);
         if (snapshot_poll(&c->snapshot) == SNAPSHOT_FLYING) {
             /* The answer may be unmapped meanwhile by another thread: the wait then returns at once. */
-            Py_BEGIN_ALLOW_THREADS
-            snapshot_wait(answer, rung, nap_ns);
+            Py_BEGIN_ALLOW_THREADS snapshot_wait(answer, rung, nap_ns);
             Py_END_ALLOW_THREADS
         }
     } else if (c->flight == FLIGHT_RECLAIMING) {
@@ -160,8 +160,7 @@ static int advance(uint64_t rest_ns)
         if (collected == NULL)
             return -1;
         Py_DECREF(collected);
-        Py_BEGIN_ALLOW_THREADS
-        if (ticks_count() == before) /* another thread is in a collection */
+        Py_BEGIN_ALLOW_THREADS if (ticks_count() == before) /* another thread is in a collection */
             platform_nap(1000000);
         Py_END_ALLOW_THREADS
     }
@@ -172,11 +171,8 @@ static int advance(uint64_t rest_ns)
 static int wait_for_quiet(void)
 {
     while (gcstate_collecting(&collector.gc)) {
-        Py_BEGIN_ALLOW_THREADS
-        platform_nap(1000000);
-        Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals() < 0)
-            return -1;
+        Py_BEGIN_ALLOW_THREADS platform_nap(1000000);
+        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return -1;
     }
     return 0;
 }
@@ -200,13 +196,15 @@ PyObject *request_collect(bool wait, uint64_t timeout_ns, bool in_place)
         Py_RETURN_NONE;
     uint64_t serial = c->outcome.serial;
     while (launched && c->enabled) {
-        if (c->asked_for.serial >= serial && c->asked_for.given_up && c->flight != FLIGHT_NONE && c->requested)
+        if (c->asked_for.serial >= serial && c->asked_for.given_up && c->flight != FLIGHT_NONE &&
+            c->requested)
             serial = c->outcome.serial; /* another thread asked later: its snapshot will do for us */
         if (c->asked_for.serial >= serial)
             break;
         uint64_t spent_ns = platform_now_ns() - start_ns;
         if (spent_ns >= timeout_ns) {
-            PyErr_SetString(PyExc_TimeoutError, "the collection is not over yet; it goes on in the background");
+            PyErr_SetString(PyExc_TimeoutError,
+                            "the collection is not over yet; it goes on in the background");
             return NULL;
         }
         if (advance(timeout_ns - spent_ns) < 0)
@@ -220,5 +218,6 @@ PyObject *request_collect(bool wait, uint64_t timeout_ns, bool in_place)
         c->fallbacks++;
         return collect_in_place_and_tell();
     }
-    return told(outcome.found, outcome.reclaimed, outcome.clone_ns, outcome.find_ns, outcome.reclaim_ns, false);
+    return told(outcome.found, outcome.reclaimed, outcome.clone_ns, outcome.find_ns, outcome.reclaim_ns,
+                false);
 }

@@ -109,14 +109,9 @@ static void decide(void)
         return;
     }
     switch (pacer_decide(&c->pacer, platform_now_ns())) {
-    case PACER_REST:
-        break;
-    case PACER_MIDDLE:
-        collector_launch(FINDER_MIDDLE, 0, false);
-        break;
-    case PACER_FULL:
-        collector_launch(FINDER_FULL, c->pacer.old + c->pacer.old / 4, false);
-        break;
+    case PACER_REST: break;
+    case PACER_MIDDLE: collector_launch(FINDER_MIDDLE, 0, false); break;
+    case PACER_FULL: collector_launch(FINDER_FULL, c->pacer.old + c->pacer.old / 4, false); break;
     case PACER_IN_PLACE:
         if (c->flight == FLIGHT_RECLAIMING)
             break; /* it has landed: reclaiming is what helps now */
@@ -137,10 +132,8 @@ static void nap(void)
     uint64_t ns = c->flight == FLIGHT_SEARCHING ? pacer_nap(&c->pacer) : 0;
     if (ns == 0)
         return;
-    Py_BEGIN_ALLOW_THREADS
-    platform_nap(ns);
-    Py_END_ALLOW_THREADS
-    pauses_add(&c->pauses[PAUSE_NAP], ns);
+    Py_BEGIN_ALLOW_THREADS platform_nap(ns);
+    Py_END_ALLOW_THREADS pauses_add(&c->pauses[PAUSE_NAP], ns);
 }
 
 static void on_stop(int generation)
@@ -151,7 +144,7 @@ static void on_stop(int generation)
     uint64_t ns = platform_now_ns() - c->start_ns;
     c->within = false;
     bool with_slice = c->flight == FLIGHT_RECLAIMING && c->slice_begin != c->next;
-    pauses_add(&c->pauses[generation == 2            ? PAUSE_FULL
+    pauses_add(&c->pauses[generation == 2               ? PAUSE_FULL
                           : with_slice || c->whole != 0 ? PAUSE_RECLAIM
                                                         : PAUSE_YOUNG],
                ns);

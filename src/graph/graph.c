@@ -78,7 +78,7 @@ struct graph *graph_new(const struct graph_host *host)
     if (!graph)
         return NULL;
     graph->host = host;
-    graph->objects_max = UINT32_MAX - 1;    /* RANK_NONE is no number */
+    graph->objects_max = UINT32_MAX - 1;   /* RANK_NONE is no number */
     graph->references_max = INT32_MAX - 1; /* see internal.h, "Why 32 bits do" */
     return graph;
 }

@@ -21,9 +21,9 @@
 
 enum graph_status {
     GRAPH_OK,
-    GRAPH_NO_MEMORY,    /* the system refused pages */
-    GRAPH_TOO_LARGE,    /* more objects or references than 32-bit numbers hold (2^31 references) */
-    GRAPH_STOPPED       /* the host's proceed() said so */
+    GRAPH_NO_MEMORY, /* the system refused pages */
+    GRAPH_TOO_LARGE, /* more objects or references than 32-bit numbers hold (2^31 references) */
+    GRAPH_STOPPED    /* the host's proceed() said so */
 };
 const char *graph_status_name(enum graph_status status);
 
@@ -31,7 +31,7 @@ const char *graph_status_name(enum graph_status status);
  * outside the set are allowed. Returns 0, always: a traversal is never cut short. */
 typedef int graph_visit(void *object, void *arg);
 
-#define GRAPH_REACHABLE UINT64_MAX      /* a count: reachable whatever the references say */
+#define GRAPH_REACHABLE UINT64_MAX /* a count: reachable whatever the references say */
 
 /* What the host must tell. All are called with objects that were added, in address order. None may
  * change anything, nor call the C library. */
@@ -55,19 +55,19 @@ struct graph_host {
 };
 
 /* One garbage object: its address (aligned to 16), and in the low bits: */
-#define GRAPH_FIRST ((uint64_t)1)                  /* it opens a component */
+#define GRAPH_FIRST ((uint64_t)1) /* it opens a component */
 #define GRAPH_TAG(candidate) ((unsigned)((candidate) >> 1) & 7u)
 #define GRAPH_OBJECT(candidate) ((void *)(uintptr_t)((candidate) & ~(uint64_t)15))
 
 struct graph;
 
 struct graph_figures {
-    size_t objects;         /* in the set */
-    size_t references;      /* inside the set */
+    size_t objects;    /* in the set */
+    size_t references; /* inside the set */
     size_t garbage;
-    size_t components;      /* strongly connected, of the garbage */
-    size_t largest;         /* objects in the largest component */
-    size_t memory_bytes;    /* in use at most, all phases; lazily touched pages that never were are not */
+    size_t components;   /* strongly connected, of the garbage */
+    size_t largest;      /* objects in the largest component */
+    size_t memory_bytes; /* in use at most, all phases; lazily touched pages that never were are not */
 };
 
 /* NULL when pages are refused. The host is kept, not copied: it must outlive the graph. */
@@ -91,7 +91,7 @@ void graph_tell(const struct graph *graph, struct graph_figures *figures);
  * or precede it (sources first), the objects of one component together, the first with GRAPH_FIRST. At most room
  * candidates, cut only between components. Returns how many were written. pre: graph_find gave GRAPH_OK. */
 size_t graph_emit(const struct graph *graph, uint64_t *candidates, size_t room);
-void graph_free(struct graph *graph);   /* NULL is allowed */
+void graph_free(struct graph *graph); /* NULL is allowed */
 
 /* Verify every invariant of the phase that the graph is in (tests, and builds with -Dchecks=full).
  * NULL, or what is wrong. Costs a pass over all references. */

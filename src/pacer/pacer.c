@@ -6,10 +6,10 @@
 /* A clone may cost this share of the time before the next snapshot of the middle, or the next full one
  * after one that found that nothing had grown. */
 #define CLONE_SHARE 25u
-#define RETRY_NS 100000000u     /* after the first failure; doubles up to 64 times that */
-#define HOST_THRESHOLD 10u      /* CPython's: so many collections of generation 1 to one of all */
-#define EXAMINE_NS 100          /* one object of it, until measured */
-#define WHOLE_NS 1500000u       /* what handing the middle over whole may add */
+#define RETRY_NS 100000000u /* after the first failure; doubles up to 64 times that */
+#define HOST_THRESHOLD 10u  /* CPython's: so many collections of generation 1 to one of all */
+#define EXAMINE_NS 100      /* one object of it, until measured */
+#define WHOLE_NS 1500000u   /* what handing the middle over whole may add */
 /* How long a flight may take, at least and by object, before growth makes it hopeless: as long as it may take
  * at all (collector.c). A finder so slow would not be faster in the program. */
 #define HOPELESS_NS 2000000000u
@@ -112,7 +112,7 @@ uint64_t pacer_whole(struct pacer *pacer, bool *all)
 {
     uint64_t limit = whole_limit(pacer);
     pacer->since_all++;
-    *all = full_due(pacer) && pacer->old + pacer->grown <= limit && 
+    *all = full_due(pacer) && pacer->old + pacer->grown <= limit &&
            (pacer->since_all > HOST_THRESHOLD || pacer->old + pacer->grown > limit / 2);
     if (*all)
         return limit;

@@ -20,40 +20,40 @@
 
 enum pacer_action {
     PACER_REST,
-    PACER_MIDDLE,       /* launch a snapshot that proposes among the recently promoted */
-    PACER_FULL,         /* launch a snapshot that proposes among all, if the old have really grown */
-    PACER_IN_PLACE,     /* last resort: run the finder in the program */
-    PACER_HOST          /* not even that worked: let the host collect by itself, once */
+    PACER_MIDDLE,   /* launch a snapshot that proposes among the recently promoted */
+    PACER_FULL,     /* launch a snapshot that proposes among all, if the old have really grown */
+    PACER_IN_PLACE, /* last resort: run the finder in the program */
+    PACER_HOST      /* not even that worked: let the host collect by itself, once */
 };
 
 struct pacer {
     uint64_t old, grown, middle;
-    uint64_t since_count;       /* promoted since the clone last counted the old generation */
-    uint64_t since_launch;      /* promoted since the snapshot in flight was launched */
+    uint64_t since_count;  /* promoted since the clone last counted the old generation */
+    uint64_t since_launch; /* promoted since the snapshot in flight was launched */
     bool in_flight;
-    double young_ns[2];         /* a young collection alone, by generation */
-    double examine_ns;          /* one object of the middle, handed over whole */
-    double reclaim_ns;          /* one candidate */
-    double middle_factor;       /* the middle's trigger, as a share of old / 8; adapts to its yield */
-    unsigned whole_skip;        /* gen-1 collections to let pass before the middle is handed over whole */
+    double young_ns[2];   /* a young collection alone, by generation */
+    double examine_ns;    /* one object of the middle, handed over whole */
+    double reclaim_ns;    /* one candidate */
+    double middle_factor; /* the middle's trigger, as a share of old / 8; adapts to its yield */
+    unsigned whole_skip;  /* gen-1 collections to let pass before the middle is handed over whole */
     unsigned whole_backoff;
-    uint64_t lump;              /* what one gen-1 collection promotes, about */
+    uint64_t lump; /* what one gen-1 collection promotes, about */
     uint64_t launched_ns;
-    uint64_t clone_ns;          /* the last clone's stand-still */
-    uint64_t landed_ns;         /* when the last one landed */
-    unsigned failures;          /* in a row */
-    uint64_t window;            /* promoted since the last launch; and between the two before that */
+    uint64_t clone_ns;  /* the last clone's stand-still */
+    uint64_t landed_ns; /* when the last one landed */
+    unsigned failures;  /* in a row */
+    uint64_t window;    /* promoted since the last launch; and between the two before that */
     uint64_t launched_window;
-    double share;               /* of what was promoted between two launches, what was garbage */
-    unsigned since_all;         /* collections of generation 1 since the whole old generation was handed over */
-    bool in_vain;               /* the last clone that counted found no growth */
-    bool whole_within;          /* between pacer_whole_taken and pacer_whole_done */
-    uint64_t retry_ns;          /* no snapshot before */
+    double share;       /* of what was promoted between two launches, what was garbage */
+    unsigned since_all; /* collections of generation 1 since the whole old generation was handed over */
+    bool in_vain;       /* the last clone that counted found no growth */
+    bool whole_within;  /* between pacer_whole_taken and pacer_whole_done */
+    uint64_t retry_ns;  /* no snapshot before */
     bool in_place_failed;
 };
 
-#define PACER_SLICE_NS 1000000u  /* what a slice may add to a young collection: aim */
-#define PACER_LIMIT_NS 2000000u  /* and limit, of a slice and of a nap */
+#define PACER_SLICE_NS 1000000u /* what a slice may add to a young collection: aim */
+#define PACER_LIMIT_NS 2000000u /* and limit, of a slice and of a nap */
 
 /* old: objects in the oldest generation at the last full collection; grown: promoted since. */
 void pacer_start(struct pacer *pacer, uint64_t old, uint64_t grown);

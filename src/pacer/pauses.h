@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 enum pause_cause {
-    PAUSE_CLONE,    /* the program stood still while it was cloned */
-    PAUSE_RECLAIM,  /* a young collection with candidates in it */
-    PAUSE_YOUNG,    /* a young collection as the host runs it */
-    PAUSE_FULL,     /* a collection of all generations, in place: asked for, or the last resort */
-    PAUSE_NAP,      /* the program was held back */
+    PAUSE_CLONE,   /* the program stood still while it was cloned */
+    PAUSE_RECLAIM, /* a young collection with candidates in it */
+    PAUSE_YOUNG,   /* a young collection as the host runs it */
+    PAUSE_FULL,    /* a collection of all generations, in place: asked for, or the last resort */
+    PAUSE_NAP,     /* the program was held back */
     PAUSE_CAUSES
 };
 const char *pause_cause_name(enum pause_cause cause);

@@ -10,13 +10,12 @@
 #define EVERY UINT64_MAX
 
 static const char *const names[PLATFORM_FAULTS] = {
-    [PLATFORM_FAULT_MAP] = "map",       [PLATFORM_FAULT_SHARED] = "shared",
-    [PLATFORM_FAULT_CLONE] = "clone",   [PLATFORM_FAULT_THREAD] = "thread",
-    [PLATFORM_FAULT_KILL] = "kill",     [PLATFORM_FAULT_HANG] = "hang",
+    [PLATFORM_FAULT_MAP] = "map",       [PLATFORM_FAULT_SHARED] = "shared", [PLATFORM_FAULT_CLONE] = "clone",
+    [PLATFORM_FAULT_THREAD] = "thread", [PLATFORM_FAULT_KILL] = "kill",     [PLATFORM_FAULT_HANG] = "hang",
 };
 
 static struct {
-    _Atomic uint64_t wanted;    /* the call that fails, from 1; 0: none; EVERY */
+    _Atomic uint64_t wanted; /* the call that fails, from 1; 0: none; EVERY */
     _Atomic uint64_t calls;
 } faults[PLATFORM_FAULTS];
 

@@ -11,8 +11,8 @@
 #define _GNU_SOURCE
 #include "platform.h"
 
-#if !defined(PLATFORM_OTHER) && defined(__linux__) && defined(__LP64__) \
-    && (defined(__x86_64__) || defined(__aarch64__))
+#if !defined(PLATFORM_OTHER) && defined(__linux__) && defined(__LP64__) && \
+    (defined(__x86_64__) || defined(__aarch64__))
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,10 +74,7 @@ static inline int64_t system_call(long number, long a, long b, long c, long d, l
     register long x3 __asm__("x3") = d;
     register long x4 __asm__("x4") = e;
     register long x5 __asm__("x5") = f;
-    __asm__ volatile("svc #0"
-                     : "+r"(x0)
-                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
-                     : "memory");
+    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
     return x0;
 #endif
 }
@@ -202,7 +199,7 @@ size_t platform_resident_bytes(void)
 
 static uint64_t clock_ns(clockid_t clock)
 {
-    struct timespec time = { 0, 0 };
+    struct timespec time = {0, 0};
     (void)clock_gettime(clock, &time);
     return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
 }
@@ -219,7 +216,7 @@ uint64_t platform_cpu_ns(void)
 
 static struct timespec timespec_of(uint64_t ns)
 {
-    return (struct timespec){ .tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND) };
+    return (struct timespec){.tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND)};
 }
 
 void platform_nap(uint64_t ns)
@@ -258,7 +255,7 @@ static void close_one_by_one(void)
         (void)CALL(SYS_close, number);
     int64_t directory = CALL(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY);
     if (directory < 0) {
-        struct rlimit limit = { 0, 0 };
+        struct rlimit limit = {0, 0};
         (void)CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit);
         for (uint64_t number = 3; number < limit.rlim_max && number < UINT64_C(1) << 20; number++)
             (void)CALL(SYS_close, number);
@@ -374,8 +371,8 @@ enum platform_reaped platform_reap(int64_t pid, bool wait, int *status, uint64_t
     if (got != pid)
         return PLATFORM_GONE;
     if (cpu_ns != NULL)
-        *cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND
-                  + (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
+        *cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND +
+                  (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
     *status = WIFSIGNALED(raw) ? WTERMSIG(raw) : WEXITSTATUS(raw);
     return WIFSIGNALED(raw) ? PLATFORM_KILLED : PLATFORM_ENDED;
 }

@@ -5,8 +5,8 @@
  * the folders above cope with refusals. C library only. */
 #include "platform.h"
 
-#if defined(PLATFORM_OTHER) || !defined(__linux__) || !defined(__LP64__) \
-    || !(defined(__x86_64__) || defined(__aarch64__))
+#if defined(PLATFORM_OTHER) || !defined(__linux__) || !defined(__LP64__) || \
+    !(defined(__x86_64__) || defined(__aarch64__))
 
 #include <errno.h>
 #include <stdlib.h>

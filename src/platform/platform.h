@@ -34,9 +34,9 @@ size_t platform_resident_bytes(void);
 
 /* --- time, in nanoseconds ------------------------------------------------------------------------- */
 
-uint64_t platform_now_ns(void);         /* monotonic, of no particular epoch */
-uint64_t platform_cpu_ns(void);         /* CPU time of the calling process, all its threads */
-void platform_nap(uint64_t ns);         /* sleep about that long; a signal may end it early */
+uint64_t platform_now_ns(void); /* monotonic, of no particular epoch */
+uint64_t platform_cpu_ns(void); /* CPU time of the calling process, all its threads */
+void platform_nap(uint64_t ns); /* sleep about that long; a signal may end it early */
 
 /* --- the clone ------------------------------------------------------------------------------------ */
 
@@ -59,10 +59,10 @@ int64_t platform_process_id(void);
 /* SIGKILL a clone. pre: pid came from platform_clone and was not reaped. Program only. */
 void platform_kill(int64_t pid);
 enum platform_reaped {
-    PLATFORM_RUNNING,   /* not ended yet (only without wait) */
-    PLATFORM_ENDED,     /* ended by itself; *status is what it gave to platform_clone_exit */
-    PLATFORM_KILLED,    /* ended by a signal; *status is the signal */
-    PLATFORM_GONE       /* somebody else reaped it, or it is not ours (after a fork) */
+    PLATFORM_RUNNING, /* not ended yet (only without wait) */
+    PLATFORM_ENDED,   /* ended by itself; *status is what it gave to platform_clone_exit */
+    PLATFORM_KILLED,  /* ended by a signal; *status is the signal */
+    PLATFORM_GONE     /* somebody else reaped it, or it is not ours (after a fork) */
 };
 /* Collect an ended clone. wait: block until it ends. cpu_ns (may be NULL) gets its CPU time. Program only. */
 enum platform_reaped platform_reap(int64_t pid, bool wait, int *status, uint64_t *cpu_ns);
@@ -76,8 +76,8 @@ void platform_wake(_Atomic uint32_t *word); /* wakes all */
 /* --- the helper thread (program only) -------------------------------------------------------------- */
 
 struct platform_thread {
-    uintptr_t handle;            /* the system's own */
-    _Atomic int64_t id;          /* the kernel's thread id; 0 until it runs */
+    uintptr_t handle;   /* the system's own */
+    _Atomic int64_t id; /* the kernel's thread id; 0 until it runs */
     void (*run)(void *arg);
     void *arg;
 };
@@ -98,20 +98,30 @@ const char *platform_unsupported(void);
 /* --- faults ---------------------------------------------------------------------------------------- */
 
 enum platform_fault {
-    PLATFORM_FAULT_MAP, PLATFORM_FAULT_SHARED, PLATFORM_FAULT_CLONE, PLATFORM_FAULT_THREAD,
+    PLATFORM_FAULT_MAP,
+    PLATFORM_FAULT_SHARED,
+    PLATFORM_FAULT_CLONE,
+    PLATFORM_FAULT_THREAD,
     /* in the clone, at the stage of that number (snapshot.h): die of SIGKILL, or never go on */
-    PLATFORM_FAULT_KILL, PLATFORM_FAULT_HANG,
+    PLATFORM_FAULT_KILL,
+    PLATFORM_FAULT_HANG,
     PLATFORM_FAULTS
 };
 #ifdef MIDDEN_FAULTS
-void platform_faults_load(const char *text);      /* NULL or "": none */
-bool platform_fault(enum platform_fault kind);    /* counts one call of that kind; should it fail? */
+void platform_faults_load(const char *text);   /* NULL or "": none */
+bool platform_fault(enum platform_fault kind); /* counts one call of that kind; should it fail? */
 /* For KILL and HANG the number is a stage, not a count: acts when stage is the one asked for. */
 void platform_fault_at(uint32_t stage);
 #define PLATFORM_FAULT(kind) platform_fault(kind)
 #else
-static inline void platform_faults_load(const char *text) { (void)text; }
-static inline void platform_fault_at(uint32_t stage) { (void)stage; }
+static inline void platform_faults_load(const char *text)
+{
+    (void)text;
+}
+static inline void platform_fault_at(uint32_t stage)
+{
+    (void)stage;
+}
 #define PLATFORM_FAULT(kind) 0
 #endif
 

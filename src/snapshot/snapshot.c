@@ -11,8 +11,8 @@
 #include <errno.h>
 
 #define MILLISECOND UINT64_C(1000000)
-#define LOOK_NS (10 * MILLISECOND)  /* how often poll looks for the death of the clone */
-#define NAP_NS (50 * MILLISECOND)   /* the longest sleep of snapshot_wait */
+#define LOOK_NS (10 * MILLISECOND) /* how often poll looks for the death of the clone */
+#define NAP_NS (50 * MILLISECOND)  /* the longest sleep of snapshot_wait */
 
 /* In a clone: the process that launched it. 0 in the program, where a job may also be run in place; it
  * then has nobody to outlive and no faults to suffer. */
@@ -92,7 +92,8 @@ int snapshot_proceed(struct snapshot_answer *answer)
     if (launched_by == 0)
         return 0;
     int64_t watcher = atomic_load_explicit(&answer->watcher, memory_order_relaxed);
-    return !platform_program_lives(launched_by) || (watcher != 0 && !platform_thread_lives(launched_by, watcher));
+    return !platform_program_lives(launched_by) ||
+           (watcher != 0 && !platform_thread_lives(launched_by, watcher));
 }
 
 _Noreturn static void run_in_clone(struct snapshot_answer *answer, snapshot_job *job, void *arg,
@@ -137,18 +138,18 @@ static struct snapshot_answer *map_answer(size_t room, size_t least, size_t *byt
     }
 }
 
-enum snapshot_state snapshot_launch(struct snapshot *snapshot, snapshot_job *job, void *arg,
-                                    size_t room, size_t least, uint64_t timeout_ns)
+enum snapshot_state snapshot_launch(struct snapshot *snapshot, snapshot_job *job, void *arg, size_t room,
+                                    size_t least, uint64_t timeout_ns)
 {
     if (snapshot->state != SNAPSHOT_IDLE)
         return snapshot->state;
     reap_what_ended();
 
-    *snapshot = (struct snapshot){ .program = platform_process_id() };
+    *snapshot = (struct snapshot){.program = platform_process_id()};
     snapshot->launched_ns = platform_now_ns();
     snapshot->looked_ns = snapshot->launched_ns;
-    snapshot->deadline_ns = timeout_ns < UINT64_MAX - snapshot->launched_ns
-                                ? snapshot->launched_ns + timeout_ns : UINT64_MAX;
+    snapshot->deadline_ns =
+        timeout_ns < UINT64_MAX - snapshot->launched_ns ? snapshot->launched_ns + timeout_ns : UINT64_MAX;
     snapshot->answer = map_answer(room, least, &snapshot->answer_bytes);
     if (snapshot->answer == NULL)
         return fail(snapshot, SNAPSHOT_REFUSED_MEMORY, ENOMEM);
@@ -273,7 +274,7 @@ void snapshot_watch(struct snapshot_answer *answer, const struct platform_thread
 void snapshot_forget(struct snapshot *snapshot)
 {
     platform_unmap(snapshot->answer, snapshot->answer_bytes); /* this process's view of it */
-    *snapshot = (struct snapshot){ .state = SNAPSHOT_IDLE };
+    *snapshot = (struct snapshot){.state = SNAPSHOT_IDLE};
 }
 
 void snapshot_release(struct snapshot *snapshot)

@@ -23,21 +23,21 @@
 struct platform_thread;
 
 enum snapshot_stage { /* how far the clone has come; also the numbers for fault injection */
-    SNAPSHOT_STAGE_NONE,      /* not running yet */
-    SNAPSHOT_STAGE_STARTED,
-    SNAPSHOT_STAGE_LISTED,    /* the job says: the set is known */
-    SNAPSHOT_STAGE_FOUND,     /* the job says: the garbage is known */
-    SNAPSHOT_STAGE_WRITTEN,   /* the job says: the answer is written */
-    SNAPSHOT_STAGE_DONE       /* the answer is complete; nothing is written after */
+                      SNAPSHOT_STAGE_NONE, /* not running yet */
+                      SNAPSHOT_STAGE_STARTED,
+                      SNAPSHOT_STAGE_LISTED,  /* the job says: the set is known */
+                      SNAPSHOT_STAGE_FOUND,   /* the job says: the garbage is known */
+                      SNAPSHOT_STAGE_WRITTEN, /* the job says: the answer is written */
+                      SNAPSHOT_STAGE_DONE     /* the answer is complete; nothing is written after */
 };
 
 enum snapshot_failure {
     SNAPSHOT_NO_FAILURE,
-    SNAPSHOT_REFUSED_MEMORY,  /* no shared pages for the answer */
+    SNAPSHOT_REFUSED_MEMORY, /* no shared pages for the answer */
     SNAPSHOT_REFUSED_CLONE,
-    SNAPSHOT_DIED,            /* killed, crashed, or ended without an answer */
+    SNAPSHOT_DIED, /* killed, crashed, or ended without an answer */
     SNAPSHOT_TIMED_OUT,
-    SNAPSHOT_JOB_FAILED       /* the job returned non-zero (see error), or wrote past its room */
+    SNAPSHOT_JOB_FAILED /* the job returned non-zero (see error), or wrote past its room */
 };
 const char *snapshot_failure_name(enum snapshot_failure failure);
 
@@ -65,22 +65,22 @@ enum snapshot_state { SNAPSHOT_IDLE, SNAPSHOT_FLYING, SNAPSHOT_ANSWERED, SNAPSHO
 struct snapshot {
     enum snapshot_state state;
     enum snapshot_failure failure;
-    int error;                          /* errno of a refusal; signal or status of a death; job_status */
-    int64_t pid;                        /* the clone, until it is reaped; else 0 */
-    int64_t program;                    /* the process that launched it */
-    struct snapshot_answer *answer;     /* NULL when IDLE */
+    int error;                      /* errno of a refusal; signal or status of a death; job_status */
+    int64_t pid;                    /* the clone, until it is reaped; else 0 */
+    int64_t program;                /* the process that launched it */
+    struct snapshot_answer *answer; /* NULL when IDLE */
     size_t answer_bytes;
-    uint64_t launched_ns, deadline_ns;  /* platform_now_ns */
-    uint64_t looked_ns;                 /* when poll last looked for the death of the clone */
-    uint64_t clone_ns;                  /* how long the program stood still in the clone call */
-    uint64_t cpu_ns;                    /* CPU time of the clone, known once it ended */
+    uint64_t launched_ns, deadline_ns; /* platform_now_ns */
+    uint64_t looked_ns;                /* when poll last looked for the death of the clone */
+    uint64_t clone_ns;                 /* how long the program stood still in the clone call */
+    uint64_t cpu_ns;                   /* CPU time of the clone, known once it ended */
 };
 
 /* Map an answer with room for that many words (less, by halves down to least, when pages are refused),
  * clone, and run job(answer, arg) in the clone. On failure the state is FAILED.
  * pre: IDLE; timeout_ns > 0. Never returns in the clone. */
-enum snapshot_state snapshot_launch(struct snapshot *snapshot, snapshot_job *job, void *arg,
-                                    size_t room, size_t least, uint64_t timeout_ns);
+enum snapshot_state snapshot_launch(struct snapshot *snapshot, snapshot_job *job, void *arg, size_t room,
+                                    size_t least, uint64_t timeout_ns);
 /* Look how it stands, without blocking: cheap while FLYING (one shared word; the process table only
  * every 10 ms). Kills the clone when its time is over. */
 enum snapshot_state snapshot_poll(struct snapshot *snapshot);

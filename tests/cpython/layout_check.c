@@ -11,9 +11,11 @@
 #include <stddef.h>
 
 /* Where the mirror of what follows the generations begins. */
-#define AFTER ((offsetof(struct _gc_runtime_state, generations) + 3 * sizeof(struct gc_generation) + 7) & ~(size_t)7)
-#define SAME_AS(field, mirrored)                                                                                \
-    _Static_assert(offsetof(struct _gc_runtime_state, field) == AFTER + offsetof(struct gc_state_mirror, mirrored), \
+#define AFTER \
+    ((offsetof(struct _gc_runtime_state, generations) + 3 * sizeof(struct gc_generation) + 7) & ~(size_t)7)
+#define SAME_AS(field, mirrored)                                           \
+    _Static_assert(offsetof(struct _gc_runtime_state, field) ==            \
+                       AFTER + offsetof(struct gc_state_mirror, mirrored), \
                    "struct gc_state_mirror." #mirrored " is not where CPython has it")
 #define SAME(field) SAME_AS(field, field)
 
@@ -25,7 +27,8 @@ SAME(callbacks);
 SAME(long_lived_total);
 SAME(long_lived_pending);
 SAME_AS(permanent_generation, permanent);
-_Static_assert(sizeof(struct gc_generation) == sizeof(struct gc_generation_mirror), "struct gc_generation differs");
+_Static_assert(sizeof(struct gc_generation) == sizeof(struct gc_generation_mirror),
+               "struct gc_generation differs");
 _Static_assert(sizeof(PyGC_Head) == sizeof(struct gc_links), "PyGC_Head differs");
 _Static_assert((uintptr_t)(~_PyGC_PREV_MASK) == GC_FLAGS, "the flag bits of PyGC_Head differ");
 

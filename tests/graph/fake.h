@@ -69,8 +69,8 @@ struct fake_heap {
 #define FAKE_BEYOND (SIZE_MAX - 3)  /* object 0's, and bits above 48 */
 
 void fake_new(struct fake_heap *heap, size_t n, enum fake_layout layout);
-void fake_refer(struct fake_heap *heap, size_t from, size_t to);       /* counted, when to is an object */
-void fake_hold(struct fake_heap *heap, size_t object, uint64_t times); /* references from outside */
+void fake_refer(struct fake_heap *heap, size_t from, size_t to);        /* counted, when to is an object */
+void fake_hold(struct fake_heap *heap, size_t object, uint64_t times);  /* references from outside */
 void fake_precede(struct fake_heap *heap, size_t object, size_t other); /* for the order alone */
 void fake_seal(struct fake_heap *heap);
 void fake_free(struct fake_heap *heap);

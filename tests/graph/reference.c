@@ -84,7 +84,8 @@ static void make_tables(struct tables *t)
         t->before_first[i] = NONE;
     for (size_t i = 0; i < n; i++) {
         size_t to = heap->outside[i] || !heap->objects[i]->before
-                        ? FAKE_NULL : reference_index(t->reference, heap, heap->objects[i]->before);
+                        ? FAKE_NULL
+                        : reference_index(t->reference, heap, heap->objects[i]->before);
         t->before[i] = to == FAKE_NULL ? NONE : (uint32_t)to;
         if (to != FAKE_NULL) {
             t->before_next[i] = t->before_first[to];

@@ -37,10 +37,10 @@
 
 /* In code that runs in a forked child or a clone, where cmocka's own assertions cannot be used: leave
  * with a status that the test prints, the line. */
-#define EXPECT(condition)                                                                                  \
-    do {                                                                                                   \
-        if (!(condition))                                                                                  \
-            return __LINE__;                                                                               \
+#define EXPECT(condition)    \
+    do {                     \
+        if (!(condition))    \
+            return __LINE__; \
     } while (0)
 
 /* Run in a forked child, and give what it returned (-signal when killed). It has `seconds` for it. */

@@ -44,7 +44,10 @@ static void end(int64_t pid)
     assert_int_equal(status, SIGKILL);
 }
 
-static int give_42(void) { return 42; }
+static int give_42(void)
+{
+    return 42;
+}
 
 static int crash(void)
 {
@@ -142,7 +145,7 @@ static int forbid_close_range(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = { .len = 4, .filter = filter };
+    struct sock_fprog program = {.len = 4, .filter = filter};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return -1;
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
@@ -197,7 +200,7 @@ static void no_signal_reaches_it(void **state)
 {
     (void)state;
     int status = -1;
-    struct sigaction action = { .sa_handler = count_signal }, before;
+    struct sigaction action = {.sa_handler = count_signal}, before;
     sigaction(SIGINT, &action, &before);
     assert_int_equal(in_clone(raise_signals, &status), PLATFORM_ENDED);
     assert_int_equal(status, 0);
@@ -258,7 +261,7 @@ static int as_ordinary_user(void)
     EXPECT(pid > 0 && scored(pid) && killed(pid));
     EXPECT(prctl(PR_GET_DUMPABLE) == 1);
 
-    struct rlimit none = { 0, 0 };
+    struct rlimit none = {0, 0};
     EXPECT(setrlimit(RLIMIT_NPROC, &none) == 0);
     EXPECT(platform_clone() == -EAGAIN);
     sigset_t mask;

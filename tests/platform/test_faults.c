@@ -96,7 +96,7 @@ static void constant_zero(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(constant_zero) };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(constant_zero)};
     return cmocka_run_group_tests_name("platform: no faults", tests, NULL, NULL);
 }
 

@@ -38,7 +38,7 @@ static int never(struct snapshot_answer *answer, void *arg)
 static void a_snapshot_fails_with_a_reason(void **state)
 {
     (void)state;
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     assert_int_equal(snapshot_launch(&snapshot, never, NULL, 1000, 10, SECOND), SNAPSHOT_FAILED);
     assert_int_equal(snapshot.failure, SNAPSHOT_REFUSED_MEMORY);
     assert_int_equal(snapshot_poll(&snapshot), SNAPSHOT_FAILED);

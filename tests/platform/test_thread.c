@@ -32,14 +32,14 @@ static void after_join_the_kernel_counts_it_no_more(void **state)
 {
     (void)state;
     if (SANITIZED) { /* a sanitizer starts a thread of its own together with the first one */
-        struct helper helper = { .go = 0 };
+        struct helper helper = {.go = 0};
         assert_int_equal(platform_thread_start(&helper.thread, helper_run, &helper), 0);
         helper_end(&helper);
     }
     long before = thread_count();
     assert_true(SANITIZED ? before >= 1 : before == 1);
     for (int turn = 0; turn < 2000; turn++) {
-        struct helper helper = { .go = 0 };
+        struct helper helper = {.go = 0};
         assert_int_equal(platform_thread_start(&helper.thread, helper_run, &helper), 0);
         if (turn % 2 == 0)
             assert_int_equal(thread_count(), before + 1);
@@ -54,7 +54,7 @@ static void signals_stay_with_the_program(void **state)
     (void)state;
     sigset_t before, after;
     pthread_sigmask(SIG_SETMASK, NULL, &before);
-    struct helper helper = { .go = 0 };
+    struct helper helper = {.go = 0};
     assert_int_equal(platform_thread_start(&helper.thread, helper_run, &helper), 0);
     pthread_sigmask(SIG_SETMASK, NULL, &after);
     helper_end(&helper);
@@ -69,7 +69,7 @@ static void signals_stay_with_the_program(void **state)
 /* The C library sends every thread one of its own signals, and waits for all to answer. */
 static int change_user_beside_helper(void)
 {
-    struct helper helper = { .go = 0 };
+    struct helper helper = {.go = 0};
     EXPECT(platform_thread_start(&helper.thread, helper_run, &helper) == 0);
     EXPECT(seteuid(geteuid()) == 0);
     helper_end(&helper);
@@ -86,7 +86,7 @@ static void refused(void **state)
 {
     (void)state;
 #ifdef MIDDEN_FAULTS
-    struct helper helper = { .go = 0 };
+    struct helper helper = {.go = 0};
     platform_faults_load("thread=1");
     assert_int_equal(platform_thread_start(&helper.thread, helper_run, &helper), -EAGAIN);
     assert_int_equal(platform_thread_start(&helper.thread, helper_run, &helper), 0);

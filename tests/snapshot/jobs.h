@@ -12,18 +12,18 @@
 
 /* Shared with the clone. */
 struct orders {
-    _Atomic uint32_t go;        /* the job stays at stage `stop` until this is set */
-    uint32_t stop;              /* enum snapshot_stage; 0: nowhere */
-    size_t words;               /* how many to write */
-    int status;                 /* what to return */
-    bool crash;                 /* at stage `stop` */
-    bool deaf;                  /* at stage `stop`: do not even ask whether the program lives */
+    _Atomic uint32_t go; /* the job stays at stage `stop` until this is set */
+    uint32_t stop;       /* enum snapshot_stage; 0: nowhere */
+    size_t words;        /* how many to write */
+    int status;          /* what to return */
+    bool crash;          /* at stage `stop` */
+    bool deaf;           /* at stage `stop`: do not even ask whether the program lives */
 };
 
 static inline struct orders *new_orders(void)
 {
-    void *pages = mmap(NULL, sizeof(struct orders), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                       -1, 0);
+    void *pages =
+        mmap(NULL, sizeof(struct orders), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(pages != MAP_FAILED);
     return pages;
 }
@@ -103,11 +103,11 @@ static inline bool release_all(struct snapshot *snapshot)
     return !has_children();
 }
 
-#define ASSERT_RIGHT_WORDS(snapshot, number)                                                               \
-    do {                                                                                                   \
-        assert_int_equal((snapshot)->answer->count, number);                                               \
-        for (size_t at_ = 0; at_ < (number); at_++)                                                        \
-            assert_int_equal((snapshot)->answer->words[at_], at_ * 3);                                     \
+#define ASSERT_RIGHT_WORDS(snapshot, number)                           \
+    do {                                                               \
+        assert_int_equal((snapshot)->answer->count, number);           \
+        for (size_t at_ = 0; at_ < (number); at_++)                    \
+            assert_int_equal((snapshot)->answer->words[at_], at_ * 3); \
     } while (0)
 
 #endif

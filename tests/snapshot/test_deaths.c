@@ -24,7 +24,7 @@ static int tear_down(void **state)
 
 static void launch(struct snapshot *snapshot, uint64_t timeout_ns)
 {
-    *snapshot = (struct snapshot){ .state = SNAPSHOT_IDLE };
+    *snapshot = (struct snapshot){.state = SNAPSHOT_IDLE};
     assert_int_equal(snapshot_launch(snapshot, obey, orders, 100, 100, timeout_ns), SNAPSHOT_FLYING);
 }
 
@@ -86,7 +86,7 @@ static int leave(struct snapshot_answer *answer, void *arg)
 static void ended_without_an_answer(void **state)
 {
     (void)state;
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     snapshot_launch(&snapshot, leave, NULL, 1, 1, 20 * SECOND);
     assert_int_equal(finish(&snapshot), SNAPSHOT_FAILED);
     assert_int_equal(snapshot.failure, SNAPSHOT_DIED);
@@ -208,11 +208,11 @@ static int map_in_clone(struct snapshot_answer *answer, void *arg)
 static void sweep(void **state)
 {
     (void)state;
-    static const char *const kinds[] = { "map", "shared", "clone", "kill", "hang" };
+    static const char *const kinds[] = {"map", "shared", "clone", "kill", "hang"};
     for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++) {
         int failed = 0;
         for (int number = 1; number <= 8; number++) {
-            struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+            struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
             load(kinds[kind], number);
             snapshot_launch(&snapshot, map_in_clone, NULL, 8, 2, 2 * SECOND);
             if (finish(&snapshot) == SNAPSHOT_ANSWERED) {
@@ -226,7 +226,7 @@ static void sweep(void **state)
         }
         /* map: six calls in the clone; shared: one refusal is survived; kill, hang: STARTED only, as
          * this job tells no stages, and at DONE the answer stands */
-        static const int expected[] = { 6, 0, 1, 1, 1 };
+        static const int expected[] = {6, 0, 1, 1, 1};
         assert_int_equal(failed, expected[kind]);
     }
     assert_works_again();
@@ -237,8 +237,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(killed_at_each_stage), TEST(crashed_at_each_stage), TEST(ended_without_an_answer),
-        TEST(timed_out_at_each_stage), TEST(reaped_by_the_program),
+        TEST(killed_at_each_stage),        TEST(crashed_at_each_stage),       TEST(ended_without_an_answer),
+        TEST(timed_out_at_each_stage),     TEST(reaped_by_the_program),
 #ifdef MIDDEN_FAULTS
         TEST(injected_kill_at_each_stage), TEST(injected_hang_at_each_stage), TEST(sweep),
 #endif

@@ -14,7 +14,7 @@ static void pause_of(const char *name, int advice)
     for (size_t at = 0; at < HEAP; at += 4096)
         heap[at] = 1;
     struct orders *orders = new_orders();
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     orders->stop = SNAPSHOT_STAGE_LISTED;
     assert_int_equal(snapshot_launch(&snapshot, obey, orders, 10, 10, 60 * SECOND), SNAPSHOT_FLYING);
     assert_true(reached(&snapshot, SNAPSHOT_STAGE_LISTED));
@@ -42,6 +42,6 @@ static void pauses(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(pauses) };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pauses)};
     return cmocka_run_group_tests_name("snapshot: pause", tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ static int set_up(void **state)
     orders = new_orders();
     orders->words = 10;
     orders->stop = SNAPSHOT_STAGE_LISTED; /* until told to go on */
-    snapshot = (struct snapshot){ .state = SNAPSHOT_IDLE };
+    snapshot = (struct snapshot){.state = SNAPSHOT_IDLE};
     return 0;
 }
 
@@ -33,15 +33,15 @@ static int tear_down(void **state)
 
 static bool launched(void)
 {
-    return snapshot_launch(&snapshot, obey, orders, 10, 10, 30 * SECOND) == SNAPSHOT_FLYING
-           && reached(&snapshot, SNAPSHOT_STAGE_LISTED);
+    return snapshot_launch(&snapshot, obey, orders, 10, 10, 30 * SECOND) == SNAPSHOT_FLYING &&
+           reached(&snapshot, SNAPSHOT_STAGE_LISTED);
 }
 
 static bool answered(void)
 {
     atomic_store(&orders->go, 1);
-    return finish(&snapshot) == SNAPSHOT_ANSWERED && snapshot.answer->count == 10
-           && snapshot.answer->words[9] == 27 && release_all(&snapshot);
+    return finish(&snapshot) == SNAPSHOT_ANSWERED && snapshot.answer->count == 10 &&
+           snapshot.answer->words[9] == 27 && release_all(&snapshot);
 }
 
 static void wait_does_not_see_it(void **state)
@@ -99,7 +99,7 @@ static void count_signal(int signal)
 static void sigchld_is_not_sent(void **state)
 {
     (void)state;
-    struct sigaction action = { .sa_handler = count_signal }, before;
+    struct sigaction action = {.sa_handler = count_signal}, before;
     sigaction(SIGCHLD, &action, &before);
     atomic_store(&handled, 0);
     assert_true(launched());
@@ -116,7 +116,7 @@ static void sigchld_is_not_sent(void **state)
 static void sigchld_may_be_ignored(void **state)
 {
     (void)state;
-    struct sigaction action = { .sa_handler = SIG_IGN }, before;
+    struct sigaction action = {.sa_handler = SIG_IGN}, before;
     sigaction(SIGCHLD, &action, &before);
     assert_true(launched());
     assert_true(answered());
@@ -137,7 +137,7 @@ static void a_closed_pipe_is_closed(void **state)
     assert_int_equal(pipe(ends), 0);
     assert_true(launched());
     close(ends[1]);
-    struct pollfd reader = { .fd = ends[0], .events = POLLIN };
+    struct pollfd reader = {.fd = ends[0], .events = POLLIN};
     assert_int_equal(poll(&reader, 1, 5000), 1);
     assert_int_equal(read(ends[0], &byte, 1), 0); /* end of file, with the clone in flight */
     assert_int_equal(atomic_load(&snapshot.answer->stage), SNAPSHOT_STAGE_LISTED);
@@ -149,7 +149,7 @@ static void epoll_forgets_what_is_closed(void **state)
 {
     (void)state;
     int ends[2], epoll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = { .events = EPOLLIN };
+    struct epoll_event event = {.events = EPOLLIN};
     assert_int_equal(pipe(ends), 0);
     int other = dup(ends[1]);
     assert_int_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &event), 0);
@@ -186,7 +186,7 @@ static void locks_stay_when_the_clone_ends(void **state)
     (void)state;
     char path[] = "/tmp/midden-test-XXXXXX";
     int file = mkstemp(path), status;
-    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     assert_int_equal(fcntl(file, F_SETLK, &lock), 0);
     assert_true(launched());
     assert_true(answered());
@@ -275,7 +275,7 @@ static void fork_in_flight(void **state)
 
 static int fork_with_ending_clones(void)
 {
-    struct snapshot own = { .state = SNAPSHOT_IDLE };
+    struct snapshot own = {.state = SNAPSHOT_IDLE};
     snapshot_release(&own); /* looks at the list of ending clones, which is the parent's */
     EXPECT(!has_children());
     return 0;
@@ -391,12 +391,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(wait_does_not_see_it), TEST(the_programs_own_children_are_its_own),
-        TEST(sigchld_is_not_sent), TEST(sigchld_may_be_ignored),
-        TEST(a_closed_pipe_is_closed), TEST(epoll_forgets_what_is_closed),
-        TEST(locks_go_with_their_descriptor), TEST(locks_stay_when_the_clone_ends),
-        TEST(descriptors_may_all_be_closed), TEST(fork_in_flight), TEST(fork_after_release),
-        TEST(the_launching_thread_may_end), TEST(the_clone_ends_with_the_program),
+        TEST(wait_does_not_see_it),
+        TEST(the_programs_own_children_are_its_own),
+        TEST(sigchld_is_not_sent),
+        TEST(sigchld_may_be_ignored),
+        TEST(a_closed_pipe_is_closed),
+        TEST(epoll_forgets_what_is_closed),
+        TEST(locks_go_with_their_descriptor),
+        TEST(locks_stay_when_the_clone_ends),
+        TEST(descriptors_may_all_be_closed),
+        TEST(fork_in_flight),
+        TEST(fork_after_release),
+        TEST(the_launching_thread_may_end),
+        TEST(the_clone_ends_with_the_program),
         TEST(the_clone_ends_with_exec),
     };
     return cmocka_run_group_tests_name("snapshot: the program", tests, NULL, NULL);

@@ -37,7 +37,7 @@ static int sum_numbers(struct snapshot_answer *answer, void *arg)
 static void the_job_sees_memory_as_it_was(void **state)
 {
     (void)state;
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     numbers = malloc(NUMBERS * sizeof *numbers);
     for (size_t at = 0; at < NUMBERS; at++)
         numbers[at] = 2;
@@ -60,8 +60,8 @@ static void the_job_sees_memory_as_it_was(void **state)
 static void answers_of_all_sizes(void **state)
 {
     (void)state;
-    static const size_t sizes[] = { 0, 1, 2, 400, 511, 512, 513, 10000, 1000000 };
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    static const size_t sizes[] = {0, 1, 2, 400, 511, 512, 513, 10000, 1000000};
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     for (size_t at = 0; at < sizeof sizes / sizeof *sizes; at++) {
         orders->words = sizes[at];
         snapshot_launch(&snapshot, obey, orders, sizes[at], sizes[at], 20 * SECOND);
@@ -77,7 +77,7 @@ static void answers_of_all_sizes(void **state)
 /* It answers room for more words than there are addresses, and for more than the process may map. */
 static int impossible_room(void)
 {
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     EXPECT(snapshot_launch(&snapshot, obey, orders, SIZE_MAX, SIZE_MAX, SECOND) == SNAPSHOT_FAILED);
     EXPECT(snapshot.failure == SNAPSHOT_REFUSED_MEMORY && snapshot.error == ENOMEM);
     EXPECT(snapshot.answer == NULL);
@@ -105,7 +105,7 @@ static void room_by_halves_down_to_least(void **state)
 {
     (void)state;
 #ifdef MIDDEN_FAULTS
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     platform_faults_load("shared=1");
     snapshot_launch(&snapshot, obey, orders, 1000, 0, 20 * SECOND);
     assert_int_equal(snapshot.answer->room, 500);
@@ -133,7 +133,7 @@ static void clone_refused(void **state)
 {
     (void)state;
 #ifdef MIDDEN_FAULTS
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     int maps = map_count();
     platform_faults_load("clone=1");
     assert_int_equal(snapshot_launch(&snapshot, obey, orders, 1000, 0, SECOND), SNAPSHOT_FAILED);
@@ -153,7 +153,7 @@ static void clone_refused(void **state)
 static void the_job_fails(void **state)
 {
     (void)state;
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     orders->status = -7;
     snapshot_launch(&snapshot, obey, orders, 10, 10, 20 * SECOND);
     assert_int_equal(finish(&snapshot), SNAPSHOT_FAILED);
@@ -166,7 +166,7 @@ static void the_job_fails(void **state)
 static void an_overrun_is_no_answer(void **state)
 {
     (void)state;
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     orders->words = 11;
     snapshot_launch(&snapshot, obey, orders, 10, 10, 20 * SECOND);
     assert_int_equal(finish(&snapshot), SNAPSHOT_FAILED);
@@ -178,7 +178,7 @@ static void an_overrun_is_no_answer(void **state)
 static void every_state_can_be_released(void **state)
 {
     (void)state;
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     snapshot_release(&snapshot);
     orders->stop = SNAPSHOT_STAGE_LISTED;
     snapshot_launch(&snapshot, obey, orders, 10, 10, 20 * SECOND);
@@ -197,9 +197,8 @@ static void many_at_once(void **state)
     struct snapshot snapshots[40];
     orders->stop = SNAPSHOT_STAGE_FOUND;
     for (int at = 0; at < 40; at++) {
-        snapshots[at] = (struct snapshot){ .state = SNAPSHOT_IDLE };
-        assert_int_equal(snapshot_launch(&snapshots[at], obey, orders, 10, 10, 20 * SECOND),
-                         SNAPSHOT_FLYING);
+        snapshots[at] = (struct snapshot){.state = SNAPSHOT_IDLE};
+        assert_int_equal(snapshot_launch(&snapshots[at], obey, orders, 10, 10, 20 * SECOND), SNAPSHOT_FLYING);
     }
     for (int at = 0; at < 40; at++)
         snapshot_release(&snapshots[at]);
@@ -209,7 +208,7 @@ static void many_at_once(void **state)
 static void many_in_a_row_leave_nothing(void **state)
 {
     (void)state;
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     orders->words = 1000;
     int maps = 0;
     for (int turn = 0; turn < (SANITIZED ? 40 : 300); turn++) {
@@ -227,7 +226,7 @@ static void many_in_a_row_leave_nothing(void **state)
 static void the_wait_is_short(void **state)
 {
     (void)state;
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     orders->stop = SNAPSHOT_STAGE_FOUND;
     snapshot_launch(&snapshot, obey, orders, 10, 10, 20 * SECOND);
     assert_true(reached(&snapshot, SNAPSHOT_STAGE_FOUND));
@@ -267,7 +266,7 @@ static void *wait_for_answer(void *arg)
 static void another_thread_may_wait(void **state)
 {
     (void)state;
-    struct snapshot snapshot = { .state = SNAPSHOT_IDLE };
+    struct snapshot snapshot = {.state = SNAPSHOT_IDLE};
     pthread_t thread;
     orders->stop = SNAPSHOT_STAGE_LISTED;
     snapshot_launch(&snapshot, obey, orders, 10, 10, 20 * SECOND);
@@ -332,12 +331,21 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(the_job_sees_memory_as_it_was), TEST(answers_of_all_sizes),
-        TEST(less_room_when_memory_is_refused), TEST(room_by_halves_down_to_least),
-        TEST(clone_refused), TEST(the_job_fails), TEST(an_overrun_is_no_answer),
-        TEST(every_state_can_be_released), TEST(many_at_once), TEST(many_in_a_row_leave_nothing),
-        TEST(the_wait_is_short), TEST(another_thread_may_wait), TEST(a_ring_wakes),
-        TEST(in_place), TEST(failures_have_names),
+        TEST(the_job_sees_memory_as_it_was),
+        TEST(answers_of_all_sizes),
+        TEST(less_room_when_memory_is_refused),
+        TEST(room_by_halves_down_to_least),
+        TEST(clone_refused),
+        TEST(the_job_fails),
+        TEST(an_overrun_is_no_answer),
+        TEST(every_state_can_be_released),
+        TEST(many_at_once),
+        TEST(many_in_a_row_leave_nothing),
+        TEST(the_wait_is_short),
+        TEST(another_thread_may_wait),
+        TEST(a_ring_wakes),
+        TEST(in_place),
+        TEST(failures_have_names),
     };
     return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
 }
