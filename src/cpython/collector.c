@@ -12,7 +12,7 @@ struct collector collector;
 #define TIMEOUT_NS_PER_OBJECT 5000u /* ten times what the finder needs on a loaded machine */
 #define TORTURE_SLICE 100u
 
-/* --- the end of a flight ------------------------------------------------------------------------------ */
+/* --- the end of a flight ------------------------------------------------------------------------ */
 
 static void end_flight(void)
 {
@@ -65,7 +65,7 @@ void collector_forked(void)
     }
 }
 
-/* --- launch -------------------------------------------------------------------------------------------- */
+/* --- launch ------------------------------------------------------------------------------------- */
 
 static void new_outcome(void)
 {
@@ -110,7 +110,7 @@ bool collector_launch(enum finder_scope scope, uint64_t grown_at, bool requested
     return true;
 }
 
-/* --- landing ------------------------------------------------------------------------------------------- */
+/* --- landing ------------------------------------------------------------------------------------ */
 
 static void land(const uint64_t *candidates, size_t count, const struct finder_result *result)
 {
@@ -201,7 +201,7 @@ bool collector_search_in_place(void)
     return true;
 }
 
-/* --- handing over -------------------------------------------------------------------------------------- */
+/* --- handing over ------------------------------------------------------------------------------- */
 
 /* Where the slice that begins at `next` ends: after so many candidates, but not within a component. */
 static size_t slice_end(size_t wanted)

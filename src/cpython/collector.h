@@ -78,7 +78,7 @@ struct collector {
 
 extern struct collector collector;
 
-/* --- collector.c ---------------------------------------------------------------------------------------- */
+/* --- collector.c -------------------------------------------------------------------------------- */
 
 /* pre: FLIGHT_NONE. False: it failed, which is counted. */
 bool collector_launch(enum finder_scope scope, uint64_t grown_at, bool requested);
@@ -95,7 +95,7 @@ void collector_account(int generation, uint64_t ns);
 /* In a forked child: forget the parent's flight. */
 void collector_forked(void);
 
-/* --- ticks.c -------------------------------------------------------------------------------------------- */
+/* --- ticks.c ------------------------------------------------------------------------------------ */
 
 /* Put the callback into gc.callbacks; false with an exception set. It comes back by itself when the program
  * clears the list. */
@@ -104,13 +104,13 @@ void ticks_remove(void);
 /* How many ticks there were; grows with every collection. */
 uint64_t ticks_count(void);
 
-/* --- idle.c --------------------------------------------------------------------------------------------- */
+/* --- idle.c ------------------------------------------------------------------------------------- */
 
 void idle_start(void);  /* a flight has begun */
 void idle_stop(void);   /* it is over, or the process is about to fork; returns when the thread is gone */
 void idle_forget(void); /* in a forked child: the thread is not there */
 
-/* --- request.c -------------------------------------------------------------------------------------------- */
+/* --- request.c ---------------------------------------------------------------------------------- */
 
 /* gc.collect as it was when midden was enabled (borrowed; NULL when not enabled). */
 PyObject *request_host_collect(void);
@@ -118,7 +118,7 @@ bool request_open(bool fast_collect); /* false with an exception set */
 void request_close(void);
 PyObject *request_collect(bool wait, uint64_t timeout_ns, bool in_place);
 
-/* --- lifecycle.c ------------------------------------------------------------------------------------------ */
+/* --- lifecycle.c -------------------------------------------------------------------------------- */
 
 /* NULL; or why not, one phrase (no exception set), or "" with an exception set. */
 const char *lifecycle_enable(bool fast_collect);

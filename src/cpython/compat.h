@@ -40,7 +40,7 @@ static inline bool compat_same_version(void)
     return (Py_Version ^ (unsigned long)PY_VERSION_HEX) >> 16 == 0;
 }
 
-/* --- the collector's state --------------------------------------------------------------------------- */
+/* --- the collector's state ---------------------------------------------------------------------- */
 
 /* Before every object that the collector may track: PyGC_Head. next == 0: not tracked. The two low
  * bits of prev are flags (finalized, collecting) and stay as they are. Late versions of 3.13 align list heads
@@ -102,7 +102,7 @@ static inline PyObject *gc_object_of(struct gc_links *links)
     return (PyObject *)(links + 1);
 }
 
-/* --- objects ------------------------------------------------------------------------------------------- */
+/* --- objects ------------------------------------------------------------------------------------ */
 
 /* Counts from here on belong to immortal objects (3.12+), or to ones that we do not reason about. */
 #define COMPAT_COUNT_LIMIT ((uint64_t)1 << 30)
@@ -155,7 +155,7 @@ static inline bool compat_finalizing(void)
 #endif
 }
 
-/* --- threads and interpreters ----------------------------------------------------------------------- */
+/* --- threads and interpreters ------------------------------------------------------------------- */
 
 /* Whether the calling thread runs the given interpreter. Cheap; needs no GIL. */
 static inline bool compat_runs(PyInterpreterState *interpreter)

@@ -4,7 +4,7 @@
 #include "listing.h"
 #include "platform/platform.h"
 
-/* --- the host table ---------------------------------------------------------------------------------- */
+/* --- the host table ----------------------------------------------------------------------------- */
 
 /* An object whose type frees its memory by other means than the collector's own function may go without
  * passing the record: it is never proposed from a snapshot. (list's tp_free is PyObject_GC_Del, as the
@@ -55,7 +55,7 @@ static int host_proceed(void *context)
     return order->proceed != NULL ? order->proceed(order->context) : 0;
 }
 
-/* --- the set ------------------------------------------------------------------------------------------ */
+/* --- the set ------------------------------------------------------------------------------------ */
 
 /* Put the set together; result->full and ->counted tell which it became. */
 static enum graph_status add_set(const struct finder_order *order, struct graph *graph,
@@ -80,7 +80,7 @@ static enum graph_status add_set(const struct finder_order *order, struct graph 
     return status;
 }
 
-/* --- the search -------------------------------------------------------------------------------------- */
+/* --- the search --------------------------------------------------------------------------------- */
 
 static enum graph_status search(const struct finder_order *order, struct graph_host *host,
                                 struct graph **graph, struct finder_result *result,
@@ -121,7 +121,7 @@ enum graph_status finder_search(const struct finder_order *order, struct graph *
     return status;
 }
 
-/* --- the job ------------------------------------------------------------------------------------------- */
+/* --- the job ------------------------------------------------------------------------------------ */
 
 enum told {
     TOLD_FULL,

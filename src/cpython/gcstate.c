@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* --- the marker: a real object, so that every list stays one of real objects -------------------------- */
+/* --- the marker: a real object, so that every list stays one of real objects -------------------- */
 
 static int marker_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -26,7 +26,7 @@ static PyTypeObject marker_type = {
     .tp_dealloc = marker_dealloc,
 };
 
-/* --- finding the lists ------------------------------------------------------------------------------ */
+/* --- finding the lists -------------------------------------------------------------------------- */
 
 static bool well_linked(const struct gc_links *head)
 {
@@ -121,7 +121,7 @@ void gcstate_suppress_full(struct gcstate *gc)
     gc->suppressed = true;
 }
 
-/* --- surgery ---------------------------------------------------------------------------------------- */
+/* --- surgery ------------------------------------------------------------------------------------ */
 
 static void set_prev(struct gc_links *links, struct gc_links *prev)
 {

@@ -72,7 +72,8 @@ void gcstate_move(struct gc_links *links, struct gc_links *list);
 /* Put the marker at the end of the oldest list. */
 void gcstate_mark(struct gcstate *gc);
 /* Move what was promoted since the marker was put (all: the whole oldest list) to the end of the list of
- * that generation, if it is at most `most` objects. Returns how many were moved; SIZE_MAX: there were more. */
+ * that generation, if it is at most `most` objects. Returns how many were moved; SIZE_MAX: there were
+ * more. */
 size_t gcstate_take_middle(struct gcstate *gc, bool all, size_t most, int generation);
 /* Move the whole oldest list, without looking at it, to a head outside the collector; and back. */
 void gcstate_put_aside(struct gcstate *gc, struct gc_links *aside);

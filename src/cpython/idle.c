@@ -23,7 +23,7 @@ static struct helper {
 
 static atomic_bool asked; /* a pending call is under way */
 
-/* --- on the main thread, with the GIL -------------------------------------------------------------------- */
+/* --- on the main thread, with the GIL ----------------------------------------------------------- */
 
 static int step(void *unused)
 {
@@ -43,7 +43,7 @@ static int step(void *unused)
     return 0;
 }
 
-/* --- the thread ------------------------------------------------------------------------------------------- */
+/* --- the thread --------------------------------------------------------------------------------- */
 
 static bool answered(void)
 {
@@ -86,7 +86,7 @@ static void run(void *unused)
         snapshot_watch(helper.answer, NULL); /* a proper end, and no exec */
 }
 
-/* --- the program's side --------------------------------------------------------------------------------- */
+/* --- the program's side ------------------------------------------------------------------------- */
 
 void idle_start(void)
 {

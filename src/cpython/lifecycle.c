@@ -12,7 +12,7 @@ bool lifecycle_automatic(void)
     return collector.enabled && (collector.requested || PyGC_IsEnabled());
 }
 
-/* --- forks --------------------------------------------------------------------------------------------- */
+/* --- forks -------------------------------------------------------------------------------------- */
 
 static void in_child(void)
 {
@@ -102,7 +102,7 @@ static bool register_hooks(void)
     return good;
 }
 
-/* --- the environment, for tests --------------------------------------------------------------------------- */
+/* --- the environment, for tests ----------------------------------------------------------------- */
 
 static void read_environment(struct collector *c)
 {
@@ -113,7 +113,7 @@ static void read_environment(struct collector *c)
     platform_faults_load(getenv("MIDDEN_FAULT"));
 }
 
-/* --- enable, disable ------------------------------------------------------------------------------------ */
+/* --- enable, disable ---------------------------------------------------------------------------- */
 
 const char *lifecycle_enable(bool fast_collect)
 {

@@ -3,7 +3,7 @@
 
 #define POLL_EVERY 65536u
 
-/* --- one chain, from the end backwards ------------------------------------------------------------------ */
+/* --- one chain, from the end backwards ---------------------------------------------------------- */
 
 static enum graph_status list_back(struct graph *graph, struct gc_links *head, const struct gc_links *until,
                                    listing_proceed *proceed, void *context)
@@ -37,7 +37,7 @@ enum graph_status listing_middle(const struct gcstate *gc, struct graph *graph, 
     return list_back(graph, gcstate_head(gc, 2), gc_links_of(gc->marker), proceed, context);
 }
 
-/* --- many chains ------------------------------------------------------------------------------------------ */
+/* --- many chains -------------------------------------------------------------------------------- */
 
 #define CHAINS 32u
 #define PLACES 64u      /* places to start from, kept in reserve */

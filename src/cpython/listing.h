@@ -2,9 +2,9 @@
  *
  * A stock collection leaves a list in the order in which it reached the objects: following it is a jump to
  * another page at every step, and takes longer than all the rest of a search. So the oldest list is followed
- * from many places at once, both ways, each waiting for its own memory. Any tracked object is such a place; a chain
- * ends where it comes to a head, or to an object that another one has listed. Chains from both ends
- * are among them, so nothing is missed. */
+ * from many places at once, both ways, each waiting for its own memory. Any tracked object is such a
+ * place; a chain ends where it comes to a head, or to an object that another one has listed. Chains from
+ * both ends are among them, so nothing is missed. */
 #ifndef MIDDEN_CPYTHON_LISTING_H
 #define MIDDEN_CPYTHON_LISTING_H
 

@@ -8,7 +8,7 @@
 
 static PyObject *unsupported; /* midden.Unsupported */
 
-/* --- enable, disable, collect ---------------------------------------------------------------------------- */
+/* --- enable, disable, collect ------------------------------------------------------------------- */
 
 static PyObject *core_enable(PyObject *self, PyObject *args, PyObject *kwargs)
 {
@@ -68,7 +68,7 @@ static PyObject *core_collect(PyObject *self, PyObject *args, PyObject *kwargs)
     return request_collect(wait != 0, timeout_ns, in_place != 0);
 }
 
-/* --- hold ---------------------------------------------------------------------------------------------------- */
+/* --- hold --------------------------------------------------------------------------------------- */
 
 static unsigned holds;
 static bool held_enabled;
@@ -89,7 +89,7 @@ static PyObject *core_hold_leave(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* --- stats --------------------------------------------------------------------------------------------------- */
+/* --- stats -------------------------------------------------------------------------------------- */
 
 static PyObject *pauses_dict(const struct pauses *pauses)
 {
@@ -145,7 +145,7 @@ static PyObject *core_stats(PyObject *self, PyObject *unused)
         "last_failure", c->last_failure);
 }
 
-/* --- support, and checks for the tests -------------------------------------------------------------------------- */
+/* --- support, and checks for the tests ---------------------------------------------------------- */
 
 static bool add_item(PyObject *list, const char *item, bool good, const char *detail)
 {
@@ -205,7 +205,7 @@ static PyObject *core_check_lists(PyObject *self, PyObject *unused)
     return NULL;
 }
 
-/* --- the module --------------------------------------------------------------------------------------------------- */
+/* --- the module --------------------------------------------------------------------------------- */
 
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 

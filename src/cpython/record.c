@@ -6,7 +6,7 @@
 
 #include <stdatomic.h>
 
-/* --- books: a bit for every 16 bytes; 48-bit addresses as 14 + 14 bits of directory, and 1 MiB chunks --- */
+/* --- books: a bit for every 16 bytes; 48-bit addresses as 14 + 14 bits of directory, and 1 MiB chunks  */
 
 #define CHUNK_SHIFT 20
 #define LEAF_BITS 14
@@ -237,7 +237,7 @@ static void hooks_remove(void)
     }
 }
 
-/* --- the record -------------------------------------------------------------------------------------- */
+/* --- the record --------------------------------------------------------------------------------- */
 
 bool record_arm(void)
 {

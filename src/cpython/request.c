@@ -13,7 +13,7 @@ PyObject *request_host_collect(void)
     return host_collect;
 }
 
-/* --- in place: the finder in the program, then CPython's full collection over the garbage alone --------- */
+/* --- in place: the finder in the program, then CPython's full collection over the garbage alone - */
 
 struct in_place {
     size_t found;
@@ -22,8 +22,8 @@ struct in_place {
 };
 
 /* Everything that is not garbage steps aside while CPython runs its full collection, callbacks, free lists,
- * statistics and all. Without memory for the search it is the ordinary collection. pre: no collection is under
- * way, in any thread; the GIL was not released since that was seen. */
+ * statistics and all. Without memory for the search it is the ordinary collection. pre: no collection is
+ * under way, in any thread; the GIL was not released since that was seen. */
 static struct in_place collect_in_place(void)
 {
     struct collector *c = &collector;
@@ -61,7 +61,7 @@ static struct in_place collect_in_place(void)
     return done;
 }
 
-/* --- gc.collect(), faster ------------------------------------------------------------------------------ */
+/* --- gc.collect(), faster ----------------------------------------------------------------------- */
 
 static PyObject *fast_collect(PyObject *self, PyObject *args, PyObject *kwargs)
 {
@@ -119,7 +119,7 @@ void request_close(void)
     Py_CLEAR(fast_function);
 }
 
-/* --- midden.collect() --------------------------------------------------------------------------------- */
+/* --- midden.collect() --------------------------------------------------------------------------- */
 
 static PyObject *told(size_t found, size_t reclaimed, uint64_t clone_ns, uint64_t find_ns,
                       uint64_t reclaim_ns, bool in_place)

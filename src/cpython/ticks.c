@@ -16,7 +16,7 @@ uint64_t ticks_count(void)
     return ticks;
 }
 
-/* --- start ----------------------------------------------------------------------------------------------- */
+/* --- start -------------------------------------------------------------------------------------- */
 
 static void hand_over_middle(int generation)
 {
@@ -68,7 +68,7 @@ static void on_start(int generation)
     c->start_ns = platform_now_ns();
 }
 
-/* --- stop ------------------------------------------------------------------------------------------------- */
+/* --- stop --------------------------------------------------------------------------------------- */
 
 /* All generations were collected in the program. */
 static void after_full(void)
@@ -169,7 +169,7 @@ static void on_stop(int generation)
     nap();
 }
 
-/* --- the callback object ---------------------------------------------------------------------------------- */
+/* --- the callback object ------------------------------------------------------------------------ */
 
 static PyObject *callback_call(PyObject *self, PyObject *args, PyObject *kwargs)
 {

@@ -41,7 +41,7 @@ static uint32_t count_of(const struct check *c, size_t i)
     return graph_saturated(host->count(host->context, (void *)(uintptr_t)c->objects[i]));
 }
 
-/* --- what the host's objects say ----------------------------------------------------------------------- */
+/* --- what the host's objects say ---------------------------------------------------------------- */
 
 static int count_inside(void *object, void *arg)
 {
@@ -80,7 +80,7 @@ static void mark_plainly(struct check *c)
         traverse(c, c->stack[--c->top], reach_target);
 }
 
-/* --- what the phases say ------------------------------------------------------------------------------- */
+/* --- what the phases say ------------------------------------------------------------------------ */
 
 static void check_ranks(struct check *c)
 {

@@ -88,8 +88,9 @@ void graph_clear(struct graph *graph);
 enum graph_status graph_find(struct graph *graph);
 void graph_tell(const struct graph *graph, struct graph_figures *figures);
 /* Write the garbage as candidates: components in an order where each comes after all that refer to it
- * or precede it (sources first), the objects of one component together, the first with GRAPH_FIRST. At most room
- * candidates, cut only between components. Returns how many were written. pre: graph_find gave GRAPH_OK. */
+ * or precede it (sources first), the objects of one component together, the first with GRAPH_FIRST. At
+ * most room candidates, cut only between components. Returns how many were written. pre: graph_find gave
+ * GRAPH_OK. */
 size_t graph_emit(const struct graph *graph, uint64_t *candidates, size_t room);
 void graph_free(struct graph *graph); /* NULL is allowed */
 

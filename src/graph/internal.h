@@ -70,7 +70,7 @@ struct graph {
     struct graph_pages pages[REGIONS];
 };
 
-/* --- graph.c: regions ------------------------------------------------------------------------------ */
+/* --- graph.c: regions --------------------------------------------------------------------------- */
 
 /* Have at least that many bytes, keeping the content; what is new reads as zero. false when refused. */
 bool graph_reserve(struct graph *graph, enum graph_region region, size_t bytes);
@@ -117,7 +117,7 @@ static inline void bit_set(uint64_t *bits, size_t i)
 
 #define BIT_BYTES(n) (((n) / 64 + 1) * sizeof(uint64_t))
 
-/* --- rank.c: which number has this address? --------------------------------------------------------- */
+/* --- rank.c: which number has this address? ----------------------------------------------------- */
 
 #define RANK_NONE UINT32_MAX
 #define CHUNK_SHIFT 20 /* bytes of addresses in a chunk, as a power of two */
@@ -181,7 +181,7 @@ struct rank_cursor rank_start(const struct graph *graph);
 /* The next objects in address order, at most room; fewer only at the end. pre: RANKED or later. */
 size_t rank_walk(const struct graph *graph, struct rank_cursor *cursor, uintptr_t *objects, size_t room);
 
-/* --- the phases; each pre: the phase before ended in GRAPH_OK ---------------------------------------- */
+/* --- the phases; each pre: the phase before ended in GRAPH_OK ----------------------------------- */
 
 enum graph_status graph_extract(struct graph *graph);  /* RANKED -> EXTRACTED */
 enum graph_status graph_subtract(struct graph *graph); /* EXTRACTED -> SUBTRACTED */
@@ -190,7 +190,7 @@ enum graph_status graph_order(struct graph *graph);    /* MARKED -> ORDERED */
 
 #define EDGES_AHEAD 32u /* edges are read ahead for prefetching: that many zeros follow the last one */
 
-/* --- mark.c: flooding, used by order.c too ------------------------------------------------------------ */
+/* --- mark.c: flooding, used by order.c too ------------------------------------------------------ */
 
 /* Bits are set for what can be reached over the edges. Each object is put on the stack at most once, so a
  * stack with room for all is never too small. */

@@ -21,7 +21,7 @@ struct order_frame { /* an object on the path of the search */
     uint32_t index;  /* its mark when it was entered */
 };
 
-/* --- the garbage gets numbers of its own ------------------------------------------------------------ */
+/* --- the garbage gets numbers of its own -------------------------------------------------------- */
 
 /* Objects beyond the last count as reached from here on. */
 static enum graph_status renumber(struct graph *graph)
@@ -71,7 +71,7 @@ static enum graph_status squeeze(struct graph *graph)
     return GRAPH_OK;
 }
 
-/* --- what counts for the order alone ------------------------------------------------------------------ */
+/* --- what counts for the order alone ------------------------------------------------------------ */
 
 struct precedence {
     struct graph *graph;
@@ -144,7 +144,7 @@ static enum graph_status add_precedence(struct graph *graph, size_t pairs)
     return GRAPH_OK;
 }
 
-/* --- where to start --------------------------------------------------------------------------------- */
+/* --- where to start ----------------------------------------------------------------------------- */
 
 static enum graph_status find_roots(struct graph *graph)
 {
@@ -167,7 +167,7 @@ static enum graph_status find_roots(struct graph *graph)
     return GRAPH_OK;
 }
 
-/* --- components ------------------------------------------------------------------------------------- */
+/* --- components --------------------------------------------------------------------------------- */
 
 /* mark: 0 for an object not met yet; then, while its component is open, the least index known to be
  * reached from it; then its position among the candidates and 1. An index is at most the number of objects
@@ -278,7 +278,7 @@ static enum graph_status find_components(struct graph *graph)
     return GRAPH_OK;
 }
 
-/* --- back to addresses ------------------------------------------------------------------------------ */
+/* --- back to addresses -------------------------------------------------------------------------- */
 
 static enum graph_status write_candidates(struct graph *graph)
 {

@@ -61,8 +61,9 @@ static uint64_t allowance(const struct pacer *pacer)
     return larger((pacer->old + pacer->grown) / 8, 4 * whole_limit(pacer));
 }
 
-/* How far above that: 0 .. 1. Only what will be garbage counts, by twice the share that it had last time: a program that
- * loads its data promotes much and is not to be held back, until it has added half of what there was at launch. */
+/* How far above that: 0 .. 1. Only what will be garbage counts, by twice the share that it had last time: a
+ * program that loads its data promotes much and is not to be held back, until it has added half of what
+ * there was at launch. */
 static double excess(const struct pacer *pacer)
 {
     if (!pacer->in_flight)

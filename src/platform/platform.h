@@ -19,7 +19,8 @@
 
 size_t platform_page_bytes(void);
 
-/* Private zeroed pages, not reserved in advance, huge ones from 8 MiB on where there are any. NULL when refused. */
+/* Private zeroed pages, not reserved in advance, huge ones from 8 MiB on where there are any. NULL when
+ * refused. */
 void *platform_map(size_t bytes);
 /* Grow or shrink a mapping from platform_map, keeping its content; it may move. NULL when refused, and
  * then the old mapping is as it was. What is new reads as zero. pre: pages, old_bytes as mapped. */
@@ -67,13 +68,13 @@ enum platform_reaped {
 /* Collect an ended clone. wait: block until it ends. cpu_ns (may be NULL) gets its CPU time. Program only. */
 enum platform_reaped platform_reap(int64_t pid, bool wait, int *status, uint64_t *cpu_ns);
 
-/* --- waiting on a word, across processes when the word lies in shared pages ------------------------ */
+/* --- waiting on a word, across processes when the word lies in shared pages --------------------- */
 
 /* Sleep until woken, while *word == value, at most ns (UINT64_MAX: no limit). May return early. */
 void platform_wait(_Atomic uint32_t *word, uint32_t value, uint64_t ns);
 void platform_wake(_Atomic uint32_t *word); /* wakes all */
 
-/* --- the helper thread (program only) -------------------------------------------------------------- */
+/* --- the helper thread (program only) ----------------------------------------------------------- */
 
 struct platform_thread {
     uintptr_t handle;   /* the system's own */
@@ -89,13 +90,13 @@ void platform_thread_join(struct platform_thread *thread);
 /* Whether the process has a thread with that kernel id. */
 bool platform_thread_lives(int64_t process, int64_t id);
 
-/* --- what this machine supports -------------------------------------------------------------------- */
+/* --- what this machine supports ----------------------------------------------------------------- */
 
 /* NULL, or one lower-case phrase saying why midden cannot work here ("this is not Linux",
  * "the processor has no popcnt"). */
 const char *platform_unsupported(void);
 
-/* --- faults ---------------------------------------------------------------------------------------- */
+/* --- faults ------------------------------------------------------------------------------------- */
 
 enum platform_fault {
     PLATFORM_FAULT_MAP,

@@ -31,7 +31,7 @@ const char *snapshot_failure_name(enum snapshot_failure failure)
     return "unknown failure";
 }
 
-/* --- clones that were killed and are still to be reaped -------------------------------------------- */
+/* --- clones that were killed and are still to be reaped ----------------------------------------- */
 
 #define ENDING_MOST 16
 
@@ -68,7 +68,7 @@ static void reap_what_ended(void)
     }
 }
 
-/* --- in the clone ---------------------------------------------------------------------------------- */
+/* --- in the clone ------------------------------------------------------------------------------- */
 
 static void advance(struct snapshot_answer *answer, enum snapshot_stage stage)
 {
@@ -108,7 +108,7 @@ _Noreturn static void run_in_clone(struct snapshot_answer *answer, snapshot_job 
     platform_clone_exit(0);
 }
 
-/* --- in the program -------------------------------------------------------------------------------- */
+/* --- in the program ----------------------------------------------------------------------------- */
 
 static enum snapshot_state fail(struct snapshot *snapshot, enum snapshot_failure failure, int error)
 {
