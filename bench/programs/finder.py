@@ -1,0 +1,101 @@
+"""A large shuffled heap with a little garbage in it: how long does it take to find that?
+
+    finder.py OBJECTS REPEATS
+
+On every side the interpreter's own `gc.collect()` is timed. Where midden is enabled its finder is timed too:
+in place, in a clone beside an idle program, and in a clone beside a program that goes on reading its heap.
+Before each search 1,100 old objects in cycles are let go of; one that finds anything else fails the program.
+Prints one JSON object; every list in it holds seconds.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from heap import CLUSTER_SIZE, build, cluster, leave_standing, memory
+
+DOOMED = 100
+"""Clusters that die before each search."""
+
+
+def read_along(keep: list[Any], until: threading.Event) -> int:
+    """Keep this processor busy with reading random places of the heap until told to stop."""
+    seed = total = 0
+    size = len(keep)
+    while not until.is_set():
+        for _ in range(2000):
+            seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
+            total += len(keep[seed % size][0])
+    return total
+
+
+def beside_busy(midden: Any, keep: list[Any]) -> dict[str, Any]:
+    """Collect in a clone while this thread reads along; return what `midden.collect` reports."""
+    done = threading.Event()
+    answer: dict[str, Any] = {}
+
+    def collect() -> None:
+        try:
+            answer.update(midden.collect())
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    read_along(keep, done)
+    thread.join()
+    return answer
+
+
+def stock() -> tuple[int, float]:
+    """Make the interpreter's own full collection; return what it found and the seconds."""
+    began = perf_counter()
+    found = gc.collect()
+    return found, perf_counter() - began
+
+
+def answer(found: dict[str, Any]) -> tuple[int, float]:
+    """Return the same of what `midden.collect` returned."""
+    return int(found["found"]), float(found["find_s"])
+
+
+def main(arguments: list[str]) -> None:
+    """Build, time, report."""
+    objects, repeats = int(arguments[0]), int(arguments[1])
+    doomed = [cluster(0) for _ in range(DOOMED * repeats * 4)]
+    heap = build(objects)
+    gc.disable()
+    result: dict[str, Any] = {"objects": len(gc.get_objects())}
+
+    def search(find: Callable[[], tuple[int, float]]) -> list[float]:
+        """Let go of some objects and look for them, `repeats` times; return the seconds of each search."""
+        took = []
+        for _ in range(repeats):
+            del doomed[-DOOMED:]
+            found, seconds = find()
+            if found != DOOMED * CLUSTER_SIZE:
+                sys.exit(f"found {found} dead objects, not {DOOMED * CLUSTER_SIZE}")
+            took.append(seconds)
+        return took
+
+    result["collect_s"] = search(stock)
+    if os.environ.get("BENCH_SIDE") == "midden":
+        import midden
+
+        result["in_place_s"] = search(lambda: answer(midden.collect(in_place=True)))
+        result["clone_s"] = search(lambda: answer(midden.collect()))
+        result["clone_busy_s"] = search(lambda: answer(beside_busy(midden, heap[0])))
+    result["memory_kib"] = memory()
+    leave_standing(heap)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
