@@ -66,6 +66,7 @@ struct collector {
     /* What stats() tells. */
     struct pauses pauses[PAUSE_CAUSES];
     uint64_t snapshots, snapshots_failed, candidates_total, reclaimed_total, fallbacks;
+    uint64_t faults_before, cow_faults; /* page faults: at launch; during flights */
     uint64_t whole_count, whole_objects, oversized, child_cpu_ns, child_bytes, find_ns;
     const char *last_failure;
 

@@ -21,7 +21,7 @@ static void in_child(void)
     collector_forked();
     memset(c->pauses, 0, sizeof c->pauses);
     c->snapshots = c->snapshots_failed = c->candidates_total = c->reclaimed_total = c->fallbacks = 0;
-    c->whole_count = c->whole_objects = c->oversized = c->child_cpu_ns = c->find_ns = 0;
+    c->whole_count = c->whole_objects = c->oversized = c->child_cpu_ns = c->find_ns = c->cow_faults = 0;
 }
 
 void lifecycle_check_process(void)

@@ -131,7 +131,7 @@ static PyObject *core_stats(PyObject *self, PyObject *unused)
         "s{sOsOsnsO}"
         "sN"
         "s{sKsK}"
-        "sKsdsKsKss}",
+        "sKsdsKsKsKss}",
         "enabled", c->enabled ? Py_True : Py_False, "in_flight",
         c->flight != FLIGHT_NONE ? Py_True : Py_False, "snapshots", (unsigned long long)c->snapshots,
         "snapshots_failed", (unsigned long long)c->snapshots_failed, "candidates",
@@ -141,8 +141,8 @@ static PyObject *core_stats(PyObject *self, PyObject *unused)
         (Py_ssize_t)platform_resident_bytes(), "returned_bytes", Py_None, "naps", naps, "middle", "count",
         (unsigned long long)c->whole_count, "objects", (unsigned long long)c->whole_objects, "oversized",
         (unsigned long long)c->oversized, "find_s", (double)c->find_ns / 1e9, "finder_bytes",
-        (unsigned long long)c->child_bytes, "record_bytes", (unsigned long long)record_bytes(),
-        "last_failure", c->last_failure);
+        (unsigned long long)c->child_bytes, "record_bytes", (unsigned long long)record_bytes(), "page_faults",
+        (unsigned long long)c->cow_faults, "last_failure", c->last_failure);
 }
 
 /* --- support, and checks for the tests ---------------------------------------------------------- */

@@ -111,7 +111,7 @@ static void decide(void)
     switch (pacer_decide(&c->pacer, platform_now_ns())) {
     case PACER_REST: break;
     case PACER_MIDDLE: collector_launch(FINDER_MIDDLE, 0, false); break;
-    case PACER_FULL: collector_launch(FINDER_FULL, c->pacer.old + c->pacer.old / 4, false); break;
+    case PACER_FULL: collector_launch(FINDER_FULL, pacer_grown_at(&c->pacer), false); break;
     case PACER_IN_PLACE:
         if (c->flight == FLIGHT_RECLAIMING)
             break; /* it has landed: reclaiming is what helps now */

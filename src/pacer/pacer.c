@@ -3,9 +3,11 @@
 
 /* Fewer promoted objects than this are never worth a search: CPython's first threshold, times three. */
 #define FEW 2000u
-/* A clone may cost this share of the time before the next snapshot of the middle, or the next full one
- * after one that found that nothing had grown. */
-#define CLONE_SHARE 25u
+/* What a flight costs the program itself, the clone call and the page faults, may be this share of its time. */
+#define FLIGHT_SHARE 25u
+/* Up to this much the host may as well look at the whole old generation: a clone costs a program with a small
+ * heap more, in page faults. The host's own full collection would take the same time. */
+#define ALL_NS 10000000u
 #define RETRY_NS 100000000u /* after the first failure; doubles up to 64 times that */
 #define HOST_THRESHOLD 10u  /* CPython's: so many collections of generation 1 to one of all */
 #define EXAMINE_NS 100      /* one object of it, until measured */
@@ -41,9 +43,36 @@ static uint64_t whole_limit(const struct pacer *pacer)
     return (uint64_t)(WHOLE_NS / pacer->examine_ns);
 }
 
-static bool full_due(const struct pacer *pacer)
+static uint64_t all_limit(const struct pacer *pacer)
+{
+    return (uint64_t)(ALL_NS / pacer->examine_ns);
+}
+
+/* By what was promoted, deaths not counted: the host's own rule, with a threshold that rises as long as it
+ * leads to nothing. */
+static bool stale(const struct pacer *pacer)
+{
+    return (double)pacer->since_full >= pacer->full_factor * (double)pacer->old && pacer->since_full >= FEW;
+}
+
+/* By how much there is now, as far as is known. */
+static bool grown(const struct pacer *pacer)
 {
     return pacer->grown >= larger(pacer->old / 4, FEW) && pacer->since_count >= larger(pacer->old / 8, FEW);
+}
+
+static bool full_due(const struct pacer *pacer)
+{
+    /* Not more often than the host, unless the heap is about to become too large to be looked at whole. */
+    bool small = pacer->old + pacer->grown <= all_limit(pacer) / 2;
+    return (pacer->lumps > HOST_THRESHOLD || !small) && (stale(pacer) || grown(pacer));
+}
+
+static void full_done(struct pacer *pacer, uint64_t looked_at, uint64_t garbage)
+{
+    pacer->lumps = 0;
+    pacer->since_full = pacer->in_flight ? pacer->since_launch : 0;
+    pacer->full_factor = clamp(pacer->full_factor * (garbage < looked_at / 50 ? 2 : 0.5), 0.25, 2);
 }
 
 /* Garbage outruns the finder, in spite of naps: the old generation has doubled since the launch. */
@@ -80,6 +109,8 @@ void pacer_start(struct pacer *pacer, uint64_t old, uint64_t grown)
         .grown = grown,
         .middle = grown,
         .since_count = grown,
+        .since_full = grown,
+        .full_factor = 0.25,
         .young_ns = {50000, 500000},
         .examine_ns = EXAMINE_NS,
         .reclaim_ns = 250,
@@ -94,6 +125,8 @@ void pacer_promoted(struct pacer *pacer, uint64_t objects)
     pacer->middle += objects;
     pacer->since_count += objects;
     pacer->window += objects;
+    pacer->since_full += objects;
+    pacer->lumps += objects != 0;
     if (objects != 0 && !pacer->whole_within) /* one of generation 0 promotes nothing */
         pacer->lump = (pacer->lump + objects) / 2;
     if (pacer->in_flight)
@@ -112,11 +145,9 @@ void pacer_young(struct pacer *pacer, int generation, uint64_t ns)
 uint64_t pacer_whole(struct pacer *pacer, bool *all)
 {
     uint64_t limit = whole_limit(pacer);
-    pacer->since_all++;
-    *all = full_due(pacer) && pacer->old + pacer->grown <= limit &&
-           (pacer->since_all > HOST_THRESHOLD || pacer->old + pacer->grown > limit / 2);
+    *all = full_due(pacer) && pacer->old + pacer->grown <= all_limit(pacer);
     if (*all)
-        return limit;
+        return all_limit(pacer);
     if (pacer->middle < FEW || pacer->middle > limit)
         return 0;
     if (pacer->middle < limit / 2 && pacer->middle + pacer->lump <= limit)
@@ -150,7 +181,7 @@ void pacer_whole_done(struct pacer *pacer, uint64_t objects, uint64_t survivors,
     if (all) {
         pacer->old = survivors;
         pacer->grown = pacer->since_count = 0;
-        pacer->since_all = 0;
+        full_done(pacer, objects, less(objects, survivors));
         return;
     }
     /* Few deaths: let pass 1, 2, 4 ... 16 occasions; the snapshots will look at these objects. */
@@ -166,26 +197,31 @@ enum pacer_action pacer_decide(const struct pacer *pacer, uint64_t now_ns)
     if (pacer->in_flight)
         return hopeless(pacer, now_ns) && !pacer->in_place_failed ? PACER_IN_PLACE : PACER_REST;
     uint64_t all = pacer->old + pacer->grown;
-    bool full = full_due(pacer) && all > whole_limit(pacer);
+    bool full = full_due(pacer) && all > all_limit(pacer);
     if (pacer->failures >= 3 && pacer->grown >= larger(pacer->old / 2, FEW) && full)
         return pacer->in_place_failed ? PACER_HOST : PACER_IN_PLACE;
     if (now_ns < pacer->retry_ns)
         return PACER_REST;
-    bool rested = now_ns - pacer->landed_ns > CLONE_SHARE * pacer->clone_ns;
-    bool much = pacer->grown >= larger(pacer->old / 2, 16 * whole_limit(pacer));
-    if (full && (rested || much || !pacer->in_vain))
+    bool rested = now_ns - pacer->landed_ns > FLIGHT_SHARE * pacer->flight_ns;
+    bool much = pacer->grown >= larger(pacer->old / 2, 4 * whole_limit(pacer));
+    if (full && (rested || (much && !pacer->in_vain)))
         return PACER_FULL;
-    if (rested && pacer->middle > 2 * whole_limit(pacer) &&
+    if (rested && all > all_limit(pacer) && pacer->middle > 2 * whole_limit(pacer) &&
         (double)pacer->middle > pacer->middle_factor * (double)(pacer->old / 8))
         return PACER_MIDDLE;
     return PACER_REST;
+}
+
+uint64_t pacer_grown_at(const struct pacer *pacer)
+{
+    return stale(pacer) ? 0 : pacer->old + pacer->old / 4;
 }
 
 void pacer_launched(struct pacer *pacer, uint64_t clone_ns, uint64_t now_ns)
 {
     pacer->in_flight = true;
     pacer->launched_ns = now_ns;
-    pacer->clone_ns = clone_ns;
+    pacer->flight_ns = clone_ns;
     pacer->since_launch = 0;
     pacer->middle = 0;
     pacer->launched_window = pacer->window;
@@ -203,6 +239,7 @@ void pacer_landed(struct pacer *pacer, bool full, uint64_t counted, uint64_t loo
     if (counted != 0)
         pacer->since_count = pacer->since_launch;
     if (full) {
+        full_done(pacer, counted, garbage);
         pacer->old = less(counted, garbage);
         pacer->grown = pacer->since_launch;
     } else if (counted != 0) { /* it had not really grown: most of what was promoted has died */
@@ -220,6 +257,11 @@ void pacer_landed(struct pacer *pacer, bool full, uint64_t counted, uint64_t loo
             pacer->middle_factor /= 2;
         pacer->middle_factor = clamp(pacer->middle_factor, 0.25, 2);
     }
+}
+
+void pacer_cost(struct pacer *pacer, uint64_t ns)
+{
+    pacer->flight_ns += ns;
 }
 
 void pacer_ended(struct pacer *pacer, uint64_t now_ns)
@@ -249,7 +291,8 @@ void pacer_given_up(struct pacer *pacer, uint64_t now_ns)
 void pacer_host_collected(struct pacer *pacer, uint64_t old)
 {
     pacer->old = old;
-    pacer->grown = pacer->middle = pacer->since_count = pacer->since_launch = 0;
+    pacer->grown = pacer->middle = pacer->since_count = pacer->since_launch = pacer->since_full = 0;
+    pacer->lumps = 0;
     pacer->failures = 0;
     pacer->in_place_failed = false;
 }

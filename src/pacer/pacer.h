@@ -8,8 +8,9 @@
  *   old       objects of the oldest generation when the last full collection ended
  *   grown     how many it has gained since (promoted, less the deaths that were counted)
  *   middle    promoted since the last proposal among the recently promoted: the middle generation
- * A full snapshot is due when grown >= old / 4, CPython's own rule (gcmodule.c, "25 %"), but with deaths
- * counted: the clone counts the generation, and finds out when it has not really grown.
+ * A full snapshot is due when grown >= old / 4, with deaths counted: the clone counts the generation, and finds
+ * out when it has not really grown. It is also due by CPython's own rule (gcmodule.c, "25 %"), which does
+ * not count deaths, as long as that finds garbage.
  * docs/architecture.md, "The pacer", has the reasons and the figures behind the constants. */
 #ifndef MIDDEN_PACER_H
 #define MIDDEN_PACER_H
@@ -39,16 +40,18 @@ struct pacer {
     unsigned whole_backoff;
     uint64_t lump; /* what one gen-1 collection promotes, about */
     uint64_t launched_ns;
-    uint64_t clone_ns;  /* the last clone's stand-still */
+    uint64_t flight_ns; /* what the last flight cost the program: clone, page faults */
     uint64_t landed_ns; /* when the last one landed */
     unsigned failures;  /* in a row */
     uint64_t window;    /* promoted since the last launch; and between the two before that */
     uint64_t launched_window;
-    double share;       /* of what was promoted between two launches, what was garbage */
-    unsigned since_all; /* collections of generation 1 since the whole old generation was handed over */
-    bool in_vain;       /* the last clone that counted found no growth */
-    bool whole_within;  /* between pacer_whole_taken and pacer_whole_done */
-    uint64_t retry_ns;  /* no snapshot before */
+    double share;        /* of what was promoted between two launches, what was garbage */
+    uint64_t since_full; /* promoted since all were last looked at, deaths not counted */
+    double full_factor;  /* that many old ones, as a share, are due for a look; adapts to its yield */
+    unsigned lumps;      /* collections of generation 1 that promoted, since then */
+    bool in_vain;        /* the last clone that counted found no growth */
+    bool whole_within;   /* between pacer_whole_taken and pacer_whole_done */
+    uint64_t retry_ns;   /* no snapshot before */
     bool in_place_failed;
 };
 
@@ -74,10 +77,14 @@ void pacer_whole_done(struct pacer *pacer, uint64_t objects, uint64_t survivors,
 
 /* After a young collection: what to do now? With a snapshot in flight: PACER_REST or PACER_IN_PLACE. */
 enum pacer_action pacer_decide(const struct pacer *pacer, uint64_t now_ns);
+/* A full snapshot is to look at all only if there are so many old objects; 0: in any case. */
+uint64_t pacer_grown_at(const struct pacer *pacer);
 void pacer_launched(struct pacer *pacer, uint64_t clone_ns, uint64_t now_ns);
 /* The answer is in. full: it proposed among all. counted: objects in the oldest generation at the
  * snapshot, or 0 when the clone did not count. looked_at: objects in the set. */
 void pacer_landed(struct pacer *pacer, bool full, uint64_t counted, uint64_t looked_at, uint64_t garbage);
+/* What the flight cost the program besides the clone call. */
+void pacer_cost(struct pacer *pacer, uint64_t ns);
 /* All candidates are handed over. */
 void pacer_ended(struct pacer *pacer, uint64_t now_ns);
 /* It failed, or was given up (counts as a failure only if failed). */

@@ -195,6 +195,12 @@ size_t platform_resident_bytes(void)
     return (size_t)usage.ru_maxrss * 1024;
 }
 
+uint64_t platform_page_faults(void)
+{
+    struct rusage usage;
+    return CALL(SYS_getrusage, RUSAGE_SELF, &usage) < 0 ? 0 : (uint64_t)usage.ru_minflt;
+}
+
 /* --- time ----------------------------------------------------------------------------------------- */
 
 static uint64_t clock_ns(clockid_t clock)

@@ -42,6 +42,11 @@ void platform_unmap(void *pages, size_t bytes)
     (void)pages, (void)bytes;
 }
 
+uint64_t platform_page_faults(void)
+{
+    return 0;
+}
+
 size_t platform_resident_bytes(void)
 {
     return 0;

@@ -33,6 +33,9 @@ void platform_unmap(void *pages, size_t bytes);
 /* Resident bytes of this process, from the system's own books; 0 when it does not tell. Program only. */
 size_t platform_resident_bytes(void);
 
+/* Page faults of this process so far that needed no disk: a copied page is one. Program only. */
+uint64_t platform_page_faults(void);
+
 /* --- time, in nanoseconds ------------------------------------------------------------------------- */
 
 uint64_t platform_now_ns(void); /* monotonic, of no particular epoch */
