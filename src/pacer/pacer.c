@@ -58,7 +58,9 @@ static bool stale(const struct pacer *pacer)
 /* By how much there is now, as far as is known. */
 static bool grown(const struct pacer *pacer)
 {
-    return pacer->grown >= larger(pacer->old / 4, FEW) && pacer->since_count >= larger(pacer->old / 8, FEW);
+    double factor = clamp(pacer->full_factor, 0.25, 0.5);
+    return (double)pacer->grown >= factor * (double)pacer->old && pacer->grown >= FEW &&
+           pacer->since_count >= larger(pacer->old / 8, FEW);
 }
 
 static bool full_due(const struct pacer *pacer)
@@ -148,6 +150,8 @@ uint64_t pacer_whole(struct pacer *pacer, bool *all)
     *all = full_due(pacer) && pacer->old + pacer->grown <= all_limit(pacer);
     if (*all)
         return all_limit(pacer);
+    if (pacer->old + pacer->grown <= all_limit(pacer))
+        return 0; /* all of it will be looked at as soon */
     if (pacer->middle < FEW || pacer->middle > limit)
         return 0;
     if (pacer->middle < limit / 2 && pacer->middle + pacer->lump <= limit)
