@@ -93,10 +93,16 @@ def _write(run: _Run, path: str, stats: Stats) -> None:
 
 def describe(stats: Stats) -> str:
     """The summary: one or two lines, from what `midden.stats` returned."""
-    pauses: list[Any] = list(stats["pauses"].values())
+    every: dict[str, Any] = dict(stats["pauses"])
+    own = every.pop("full")  # what the program asked for with gc.collect() is not the collector's doing
+    if stats["fallbacks"]:
+        every["full"] = own
+    pauses = every.values()
     longest = max((pause["max_s"] for pause in pauses), default=0.0)
     total = sum(pause["total_s"] for pause in pauses)
     still = f"longest stand-still {duration(longest)}, {duration(total)} in all"
+    if own["count"] and not stats["fallbacks"]:
+        still += f" (and {_count(own['count'], 'gc.collect()')}, longest {duration(own['max_s'])})"
     if not stats["snapshots"] and not stats["reclaimed"]:
         return f"midden: no snapshot was needed · {still}"
     snapshots = _count(stats["snapshots"], "snapshot")
@@ -115,7 +121,7 @@ def describe(stats: Stats) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 or noun.endswith(')') else 's'}"
 
 
 def duration(seconds: float) -> str:

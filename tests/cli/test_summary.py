@@ -46,6 +46,14 @@ def test_naps_are_told():
     assert ", 300 ms in all, 7.50 ms of naps besides · " in summary.describe(figures(naps=naps))
 
 
+def test_what_the_program_asked_for_is_apart():
+    asked = {"count": 2, "total_s": 3.0, "max_s": 1.6, "p50_s": 1.0, "p99_s": 1.6}
+    pauses = {**figures()["pauses"], "full": asked}
+    told = summary.describe(figures(pauses=pauses))
+    assert "longest stand-still 12.3 ms, 300 ms in all (and 2 gc.collect(), longest 1.6 s)" in told
+    assert "longest stand-still 1.6 s, 3.3 s in all" in summary.describe(figures(pauses=pauses, fallbacks=1))
+
+
 def test_nothing_happened():
     text = summary.describe({**midden.stats(), "snapshots": 0, "reclaimed": 0, "candidates": 0})
     assert text.startswith("midden: no snapshot was needed · ") and "\n" not in text
