@@ -98,8 +98,8 @@ void collector_forked(void);
 
 /* --- ticks.c ------------------------------------------------------------------------------------ */
 
-/* Put the callback into gc.callbacks; false with an exception set. It comes back by itself when the program
- * clears the list. */
+/* See that the callback is in gc.callbacks; false with an exception set. It comes back by itself when the
+ * program clears the list, unless the program keeps it: then with the next flight that needs it. */
 bool ticks_install(void);
 void ticks_remove(void);
 /* How many ticks there were; grows with every collection. */

@@ -36,7 +36,8 @@ static int step(void *unused)
     collector_look();
     if (c->flight != FLIGHT_RECLAIMING || !lifecycle_automatic() || gcstate_collecting(&c->gc))
         return 0;
-    PyObject *collected = PyObject_CallFunction(request_host_collect(), "i", 0);
+    PyObject *collected =
+        ticks_install() ? PyObject_CallFunction(request_host_collect(), "i", 0) : NULL;
     if (collected == NULL)
         PyErr_WriteUnraisable(request_host_collect());
     Py_XDECREF(collected);
@@ -90,6 +91,8 @@ static void run(void *unused)
 
 void idle_start(void)
 {
+    if (helper.running) /* a flight that began between the hooks of a fork */
+        return;
     struct snapshot *snapshot = &collector.snapshot;
     bool searching = snapshot->state != SNAPSHOT_IDLE;
     helper.answer = searching ? snapshot->answer : NULL;

@@ -142,6 +142,7 @@ const char *lifecycle_enable(bool fast_collect)
                             .process = platform_process_id(),
                             .fast_collect = fast_collect,
                             .outcome.serial = before.outcome.serial,
+                            .asked_for = before.asked_for,
                             .aside = before.aside,
                             .aside_total = before.aside_total};
     if (!register_hooks() || !request_open(fast_collect) || !ticks_install()) {

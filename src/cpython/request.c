@@ -156,6 +156,8 @@ static int advance(uint64_t rest_ns)
         }
     } else if (c->flight == FLIGHT_RECLAIMING) {
         uint64_t before = ticks_count();
+        if (!ticks_install())
+            return -1;
         PyObject *collected = PyObject_CallFunction(host_collect, "i", 0);
         if (collected == NULL)
             return -1;
@@ -199,7 +201,7 @@ PyObject *request_collect(bool wait, uint64_t timeout_ns, bool in_place)
         if (c->asked_for.serial >= serial && c->asked_for.given_up && c->flight != FLIGHT_NONE &&
             c->requested)
             serial = c->outcome.serial; /* another thread asked later: its snapshot will do for us */
-        if (c->asked_for.serial >= serial)
+        if (c->asked_for.serial >= serial || c->flight == FLIGHT_NONE)
             break;
         uint64_t spent_ns = platform_now_ns() - start_ns;
         if (spent_ns >= timeout_ns) {

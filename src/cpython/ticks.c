@@ -241,8 +241,14 @@ static PyTypeObject callback_type = {
 
 bool ticks_install(void)
 {
-    if (current != NULL)
-        return true;
+    PyObject *callbacks = collector.gc.state->callbacks;
+    if (current != NULL) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(callbacks); i++) {
+            if (PyList_GET_ITEM(callbacks, i) == current)
+                return true;
+        }
+        return PyList_Append(callbacks, current) == 0;
+    }
     if (PyType_Ready(&callback_type) < 0)
         return false;
     if (generation_key == NULL && (generation_key = PyUnicode_InternFromString("generation")) == NULL)
@@ -250,7 +256,7 @@ bool ticks_install(void)
     PyObject *callback = PyObject_New(PyObject, &callback_type);
     if (callback == NULL)
         return false;
-    if (PyList_Append(collector.gc.state->callbacks, callback) == 0)
+    if (PyList_Append(callbacks, callback) == 0)
         current = callback;
     Py_DECREF(callback);
     return current != NULL;

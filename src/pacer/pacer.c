@@ -8,10 +8,12 @@
 /* Up to this much the host may as well look at the whole old generation: a clone costs a program with a small
  * heap more, in page faults. The host's own full collection would take the same time. */
 #define ALL_NS 10000000u
+#define IN_VAIN 8u          /* after a flight in vain, so much more must have been promoted for haste */
 #define RETRY_NS 100000000u /* after the first failure; doubles up to 64 times that */
 #define HOST_THRESHOLD 10u  /* CPython's: so many collections of generation 1 to one of all */
 #define EXAMINE_NS 100      /* one object of it, until measured */
-#define WHOLE_NS 1500000u   /* what handing the middle over whole may add */
+#define FORGET 0.01       /* of what it was measured to cost above that, in each collection of generation 1 */
+#define WHOLE_NS 1500000u /* what handing the middle over whole may add */
 /* How long a flight may take, at least and by object, before growth makes it hopeless: as long as it may take
  * at all (collector.c). A finder so slow would not be faster in the program. */
 #define HOPELESS_NS 2000000000u
@@ -141,7 +143,7 @@ void pacer_young(struct pacer *pacer, int generation, uint64_t ns)
     *known = *known * 0.8 + (double)ns * 0.2;
     /* A cost so high that it forbids what would measure it is forgotten by and by. */
     if (generation == 1 && pacer->examine_ns > EXAMINE_NS)
-        pacer->examine_ns = learn(pacer->examine_ns, EXAMINE_NS);
+        pacer->examine_ns = pacer->examine_ns * (1 - FORGET) + EXAMINE_NS * FORGET;
 }
 
 uint64_t pacer_whole(struct pacer *pacer, bool *all)
@@ -207,8 +209,8 @@ enum pacer_action pacer_decide(const struct pacer *pacer, uint64_t now_ns)
     if (now_ns < pacer->retry_ns)
         return PACER_REST;
     bool rested = now_ns - pacer->landed_ns > FLIGHT_SHARE * pacer->flight_ns;
-    bool much = pacer->grown >= larger(pacer->old / 2, 4 * whole_limit(pacer));
-    if (full && (rested || (much && !pacer->in_vain)))
+    uint64_t much = larger(pacer->old / 2, 4 * whole_limit(pacer));
+    if (full && (rested || pacer->grown >= (pacer->in_vain ? IN_VAIN * much : much)))
         return PACER_FULL;
     if (rested && all > all_limit(pacer) && pacer->middle > 2 * whole_limit(pacer) &&
         (double)pacer->middle > pacer->middle_factor * (double)(pacer->old / 8))
@@ -237,7 +239,9 @@ void pacer_landed(struct pacer *pacer, bool full, uint64_t counted, uint64_t loo
     pacer->failures = 0;
     pacer->retry_ns = 0;
     pacer->in_place_failed = false;
-    pacer->in_vain = !full && counted != 0;
+    /* Deaths by count look like growth until they are counted. */
+    bool no_growth = counted != 0 && counted < pacer->old + pacer->old / 4;
+    pacer->in_vain = no_growth && (!full || garbage < counted / 50);
     double share = pacer->launched_window == 0 ? 0 : (double)garbage / (double)pacer->launched_window;
     pacer->share = clamp(share, pacer->share / 2, 1);
     if (counted != 0)

@@ -165,7 +165,7 @@ def test_subinterpreters_stay_stock(own_gil: bool) -> None:
         pytest.skip("before 3.12 there is one GIL")
     run(INTERPRETERS + f"""
 midden.enable()
-live = Live(500)
+live, dead = Live(500), Dead(30)
 failures = []
 others = [make({own_gil}) for _ in range(2)]
 def work(which):

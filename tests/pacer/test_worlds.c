@@ -59,6 +59,7 @@ static void random_world(void)
         m->count_ns = random_between(3, 50);
         m->clone_base_ns = random_between(3e5, 2e7);
         m->clone_ns = random_between(0.3, 10);
+        m->touched = random_between(1e-3, 0.3);
         m->wrong = random_below(3) ? 0 : 0.2 * random_share();
         m->component = random_below(3) ? 1 : floor(random_between(1, 1000));
         double size = random_between(1e3, 5e6);

@@ -4,6 +4,10 @@
 #include <string.h>
 
 #define SEARCH_BASE_NS 1000000.0 /* the clone's start and end */
+#define ALL_LIMIT_NS 10000000.0  /* pacer.c: the whole old generation by the host is that long at most */
+#define FAULT_NS 3000.0          /* collector.c: a page fault */
+#define REST 25.0                /* pacer.c: flights may take that share of the time */
+#define PAGE_OBJECTS 40.0        /* objects of 100 bytes */
 
 /* --- people -------------------------------------------------------------------------------------------- */
 
@@ -68,8 +72,31 @@ static void mark(struct world *world)
     join(&world->ours.old, &world->ours.middle);
 }
 
+/* Pages that the program writes to while the clone shares them are copied, each once: the young ones, and
+ * those of old objects whose counts change, anywhere. */
+static void copy_pages(struct world *world)
+{
+    if (world->flight != FLIGHT_SEARCHING)
+        return;
+    const struct program *program = &world->program;
+    double pages = all_old(world) / PAGE_OBJECTS + 1, left = fmax(pages - world->faults, 0);
+    double faults = left * (1 - exp(-program->young * world->machine.touched / pages));
+    if (world->young_faults < program->young * program->middle)
+        faults += program->young / PAGE_OBJECTS;
+    world->young_faults += program->young;
+    world->faults += faults;
+    world->fault_total_ns += faults * FAULT_NS;
+    world->flight_ns += faults * FAULT_NS;
+    spend(world, faults * FAULT_NS);
+}
+
 static void end_flight(struct world *world)
 {
+    if (world->flight != FLIGHT_NONE) {
+        world->ended_ns = world->now_ns;
+        world->flight_longest_ns = fmax(world->flight_longest_ns, world->flight_ns);
+        world->vain_total_ns += world->hasty_vain ? world->flight_ns : 0;
+    }
     world->flight = FLIGHT_NONE;
     world->candidates = world->next = world->slice = 0;
 }
@@ -99,6 +126,19 @@ static void look(struct world *world, bool full)
     world->next = 0;
 }
 
+/* Was the program left in peace after the last flight, and has this one anything to find? */
+static void judge(struct world *world, bool full, double clone_ns)
+{
+    double all = all_old(world), since_ns = (double)(world->now_ns - world->ended_ns) - clone_ns;
+    bool vain = world->candidates < 0.02 * all;
+    world->hasty = since_ns <= REST * world->flight_ns;
+    world->hasty_vain = world->hasty && vain && all < 1.25 * world->settled;
+    world->hasty_count += world->hasty;
+    world->full_vain += full && vain;
+    world->settled = full ? all - world->candidates : fmin(world->settled, all);
+    world->flight_ns = clone_ns;
+}
+
 static void launch(struct world *world, bool full, double grown_at)
 {
     assert_int_equal(world->flight, FLIGHT_NONE);
@@ -120,12 +160,16 @@ static void launch(struct world *world, bool full, double grown_at)
     world->lands_ns = world->now_ns + (uint64_t)(SEARCH_BASE_NS + machine->count_ns * world->found_counted +
                                                  machine->find_ns * world->looked_at);
     world->flight = FLIGHT_SEARCHING;
+    world->faults = world->young_faults = 0;
+    judge(world, full, clone_ns);
     mark(world);
     pacer_launched(&world->pacer, (uint64_t)clone_ns, world->now_ns);
 }
 
 static void land(struct world *world)
 {
+    if (world->flight == FLIGHT_SEARCHING)
+        pacer_cost(&world->pacer, (uint64_t)(world->faults * FAULT_NS));
     world->flight = FLIGHT_RECLAIMING;
     pacer_landed(&world->pacer, world->found_full, (uint64_t)world->found_counted, (uint64_t)world->looked_at,
                  (uint64_t)world->candidates);
@@ -181,7 +225,7 @@ static double take_whole(struct world *world, bool *all, struct people *survivor
     double count = floor(people_all(&ours->middle) + (*all ? people_all(&ours->old) : 0));
     if (most == 0 || count > most || count < 1)
         return 0;
-    assert_true(count * world->pacer.examine_ns <= PACER_LIMIT_NS);
+    assert_true(count * world->pacer.examine_ns <= (*all ? ALL_LIMIT_NS : PACER_LIMIT_NS));
     *survivors = (struct people){0};
     join(survivors, &ours->middle);
     if (*all)
@@ -192,6 +236,7 @@ static double take_whole(struct world *world, bool *all, struct people *survivor
     world->whole++;
     world->whole_all += *all;
     world->whole_ns += *ns;
+    world->whole_all_longest_ns = fmax(world->whole_all_longest_ns, *all ? *ns : 0);
     world->whole_longest_ns = fmax(world->whole_longest_ns, *ns);
     pacer_whole_taken(&world->pacer, (uint64_t)count, *all);
     return count;
@@ -213,7 +258,7 @@ static void decide(struct world *world)
     switch (pacer_decide(&world->pacer, world->now_ns)) {
     case PACER_REST: break;
     case PACER_MIDDLE: launch(world, false, 0); break;
-    case PACER_FULL: launch(world, true, (double)(world->pacer.old + world->pacer.old / 4)); break;
+    case PACER_FULL: launch(world, true, (double)pacer_grown_at(&world->pacer)); break;
     case PACER_IN_PLACE:
         if (world->flight == FLIGHT_RECLAIMING)
             break;
@@ -250,9 +295,9 @@ static void collect(struct world *world, int generation, double lump)
     world->reclaim_ns += slice_ns;
     world->slice_longest_ns = fmax(world->slice_longest_ns, slice_ns);
     double promoted = generation == 1 ? floor(lump + ours->wrong + people_all(&survivors)) : 0;
+    join(&ours->middle, &survivors); /* first: promote() asks how many stay */
     if (generation == 1)
         promote(ours, &world->program, lump);
-    join(&ours->middle, &survivors);
     world->promoted += promoted;
 
     pacer_promoted(&world->pacer, (uint64_t)promoted);
@@ -285,6 +330,9 @@ static void collect_theirs(struct world *world, int generation, double lump)
     world->pending += lump;
     remember_most(theirs);
     if (++world->gen2 > world->program.middle && world->pending >= world->total / 4) {
+        world->their_full_ns +=
+            world->machine.examine_ns * (people_all(&theirs->old) + people_all(&theirs->middle)) +
+            world->machine.reclaim_ns * (theirs->old.garbage + theirs->middle.garbage);
         theirs->middle.garbage = theirs->old.garbage = 0;
         join(&theirs->old, &theirs->middle);
         theirs->fulls++;
@@ -303,6 +351,7 @@ void world_turn(struct world *world)
     world->turns++;
     int generation = ++world->gen1 > program->middle;
     spend(world, program->young * program->allocate_ns);
+    copy_pages(world);
     for (int i = 0; i < 2; i++) {
         age(&heaps[i]->old, share);
         age(&heaps[i]->middle, share);
@@ -355,6 +404,7 @@ void world_ordinary(struct world *world, bool large_young)
                 .count_ns = 20,
                 .clone_base_ns = 1e6,
                 .clone_ns = 1,
+                .touched = 0.05,
                 .component = 1,
             },
         .now_ns = 1000000000,
@@ -371,17 +421,20 @@ void world_tell(const struct world *world)
            "%.3g\n",
            p->young, p->allocate_ns, p->survive, p->uneven, p->counted, p->cyclic, p->lifetime,
            p->staying_most);
-    printf("  ns: young %.0f examine %.0f reclaim %.0f find %.0f count %.0f clone %.3g + %.2f; wrong %.2f "
-           "component %.0f\n",
+    printf("  ns: young %.0f examine %.0f reclaim %.0f find %.0f count %.0f clone %.3g + %.2f; touched %.3f "
+           "wrong %.2f component %.0f\n",
            m->young_ns, m->examine_ns, m->reclaim_ns, m->find_ns, m->count_ns, m->clone_base_ns, m->clone_ns,
-           m->wrong, m->component);
-    printf("  %.1f s: full %u (counted only %u) middle %u in place %u host %u failed %u whole %u (all %u) "
+           m->touched, m->wrong, m->component);
+    printf("  %.1f s: full %u (counted only %u, in vain %u) middle %u in place %u host %u failed %u whole %u "
+           "(all %u) "
            "their fulls %.0f\n",
-           seconds, world->full, world->counted_only, world->middle, world->in_place, world->host,
-           world->failed, world->whole, world->whole_all, world->theirs.fulls);
-    printf("  share of time: clone %.3f nap %.3f whole %.3f reclaim %.3f; slice %.2f ms; most %.3g, theirs "
+           seconds, world->full, world->counted_only, world->full_vain, world->middle, world->in_place,
+           world->host, world->failed, world->whole, world->whole_all, world->theirs.fulls);
+    printf("  share of time: clone %.3f faults %.3f nap %.3f whole %.3f reclaim %.3f, their fulls %.3f; "
+           "slice %.2f ms; most %.3g, theirs "
            "%.3g: %.2f\n",
-           world->clone_total_ns / all, world->nap_total_ns / all, world->whole_ns / all,
-           world->reclaim_ns / all, world->slice_longest_ns / 1e6, world->ours.most, world->theirs.most,
+           world->clone_total_ns / all, world->fault_total_ns / all, world->nap_total_ns / all,
+           world->whole_ns / all, world->reclaim_ns / all, world->their_full_ns / all,
+           world->slice_longest_ns / 1e6, world->ours.most, world->theirs.most,
            world->ours.most / fmax(world->theirs.most, 1));
 }

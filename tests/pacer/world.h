@@ -31,8 +31,9 @@ struct machine {
     double young_ns, examine_ns, reclaim_ns; /* an object of the young; of the old, examined; reclaimed */
     double find_ns, count_ns;                /* in the clone: an object searched, or only counted */
     double clone_base_ns, clone_ns;          /* and by object of the old */
-    double wrong;                            /* share of the candidates that is not reclaimed after all */
-    double component;                        /* a slice is a multiple of that */
+    double touched;   /* old objects that the program writes to, for each that it allocates */
+    double wrong;     /* share of the candidates that is not reclaimed after all */
+    double component; /* a slice is a multiple of that */
 };
 
 enum flight { FLIGHT_NONE, FLIGHT_SEARCHING, FLIGHT_RECLAIMING };
@@ -59,10 +60,15 @@ struct world {
     uint64_t lands_ns;
     bool found_full;
     double found_counted, looked_at, candidates, next, slice;
+    uint64_t ended_ns;           /* the last flight's end, or the last failure */
+    bool hasty, hasty_vain;      /* launched within the rest that the last one cost; and nothing to find */
+    double flight_ns, settled;   /* what it costs; objects when all were last searched, or fewer counted */
+    double faults, young_faults; /* pages copied during the flight; the young allocated meanwhile */
 
     /* What happened. */
-    unsigned full, middle, counted_only, in_place, host, failed, whole, whole_all;
-    double clone_total_ns, nap_total_ns, whole_ns, reclaim_ns, in_place_ns, whole_longest_ns,
+    unsigned full, middle, counted_only, full_vain, hasty_count, in_place, host, failed, whole, whole_all;
+    double clone_total_ns, fault_total_ns, vain_total_ns, flight_longest_ns, their_full_ns,
+        whole_all_longest_ns, nap_total_ns, whole_ns, reclaim_ns, in_place_ns, whole_longest_ns,
         slice_longest_ns;
     double reclaimed, promoted;
 };
