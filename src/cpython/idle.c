@@ -36,8 +36,7 @@ static int step(void *unused)
     collector_look();
     if (c->flight != FLIGHT_RECLAIMING || !lifecycle_automatic() || gcstate_collecting(&c->gc))
         return 0;
-    PyObject *collected =
-        ticks_install() ? PyObject_CallFunction(request_host_collect(), "i", 0) : NULL;
+    PyObject *collected = ticks_install() ? PyObject_CallFunction(request_host_collect(), "i", 0) : NULL;
     if (collected == NULL)
         PyErr_WriteUnraisable(request_host_collect());
     Py_XDECREF(collected);

@@ -12,8 +12,7 @@
 #define RETRY_NS 100000000u /* after the first failure; doubles up to 64 times that */
 #define HOST_THRESHOLD 10u  /* CPython's: so many collections of generation 1 to one of all */
 #define EXAMINE_NS 100      /* one object of it, until measured */
-#define FORGET 0.01       /* of what it was measured to cost above that, in each collection of generation 1 */
-#define WHOLE_NS 1500000u /* what handing the middle over whole may add */
+#define WHOLE_NS 1500000u   /* what handing the middle over whole may add */
 /* How long a flight may take, at least and by object, before growth makes it hopeless: as long as it may take
  * at all (collector.c). A finder so slow would not be faster in the program. */
 #define HOPELESS_NS 2000000000u
@@ -143,7 +142,7 @@ void pacer_young(struct pacer *pacer, int generation, uint64_t ns)
     *known = *known * 0.8 + (double)ns * 0.2;
     /* A cost so high that it forbids what would measure it is forgotten by and by. */
     if (generation == 1 && pacer->examine_ns > EXAMINE_NS)
-        pacer->examine_ns = pacer->examine_ns * (1 - FORGET) + EXAMINE_NS * FORGET;
+        pacer->examine_ns = learn(pacer->examine_ns, EXAMINE_NS);
 }
 
 uint64_t pacer_whole(struct pacer *pacer, bool *all)

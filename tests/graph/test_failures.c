@@ -87,15 +87,15 @@ static void test_refused_pages(void **state)
     sweep_refusals(FAKE_DENSE, 400000); /* so do the edges */
 }
 
-/* An object whose page was refused is not in the set, and all others still are. */
-static void test_add_goes_on(void **state)
+/* An object whose page was refused is not in the set, and all others still are. Returns how many were refused;
+ * how many mappings there are depends on where the system puts the sparse heap. */
+static size_t add_with_refusal(const char *which)
 {
-    (void)state;
     struct fake_heap heap;
     make_heap(&heap, 4000, FAKE_SPARSE);
     struct graph *graph = fake_graph(&heap);
     graph_clear(graph);
-    platform_faults_load("map=5");
+    platform_faults_load(which);
     size_t refused = 0;
     for (size_t i = 0; i < heap.n; i++)
         if (graph_add(graph, heap.objects[i]) == GRAPH_NO_MEMORY) {
@@ -104,13 +104,21 @@ static void test_add_goes_on(void **state)
             assert_null(graph_check(graph));
         }
     platform_faults_load("");
-    assert_int_equal(refused, 1);
-    assert_int_equal(graph_size(graph), heap.n - 1);
+    assert_int_equal(graph_size(graph), heap.n - refused);
     assert_int_equal(graph_find(graph), GRAPH_OK);
     assert_null(graph_check(graph));
     fake_compare(&heap, graph);
     graph_free(graph);
     fake_free(&heap);
+    return refused;
+}
+
+static void test_add_goes_on(void **state)
+{
+    (void)state;
+    assert_int_equal(add_with_refusal("map=1"), 1);
+    assert_int_equal(add_with_refusal("map=3"), 1);
+    assert_true(add_with_refusal("map=5") <= 1);
 }
 
 static void test_check_without_pages(void **state)
