@@ -8,7 +8,6 @@
 /* Up to this much the host may as well look at the whole old generation: a clone costs a program with a small
  * heap more, in page faults. The host's own full collection would take the same time. */
 #define ALL_NS 10000000u
-#define IN_VAIN 8u          /* after a flight in vain, so much more must have been promoted for haste */
 #define RETRY_NS 100000000u /* after the first failure; doubles up to 64 times that */
 #define HOST_THRESHOLD 10u  /* CPython's: so many collections of generation 1 to one of all */
 #define EXAMINE_NS 100      /* one object of it, until measured */
@@ -208,8 +207,10 @@ enum pacer_action pacer_decide(const struct pacer *pacer, uint64_t now_ns)
     if (now_ns < pacer->retry_ns)
         return PACER_REST;
     bool rested = now_ns - pacer->landed_ns > FLIGHT_SHARE * pacer->flight_ns;
-    uint64_t much = larger(pacer->old / 2, 4 * whole_limit(pacer));
-    if (full && (rested || pacer->grown >= (pacer->in_vain ? IN_VAIN * much : much)))
+    /* After a count in vain more, since deaths look like growth; but the rest is not to last whatever comes. */
+    uint64_t much = pacer->in_vain ? larger(4 * pacer->old, 16 * whole_limit(pacer))
+                                   : larger(pacer->old / 2, 4 * whole_limit(pacer));
+    if (full && (rested || pacer->grown >= much))
         return PACER_FULL;
     if (rested && all > all_limit(pacer) && pacer->middle > 2 * whole_limit(pacer) &&
         (double)pacer->middle > pacer->middle_factor * (double)(pacer->old / 8))
@@ -238,9 +239,7 @@ void pacer_landed(struct pacer *pacer, bool full, uint64_t counted, uint64_t loo
     pacer->failures = 0;
     pacer->retry_ns = 0;
     pacer->in_place_failed = false;
-    /* Deaths by count look like growth until they are counted. */
-    bool no_growth = counted != 0 && counted < pacer->old + pacer->old / 4;
-    pacer->in_vain = no_growth && (!full || garbage < counted / 50);
+    pacer->in_vain = !full && counted != 0;
     double share = pacer->launched_window == 0 ? 0 : (double)garbage / (double)pacer->launched_window;
     pacer->share = clamp(share, pacer->share / 2, 1);
     if (counted != 0)

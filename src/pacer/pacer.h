@@ -49,7 +49,7 @@ struct pacer {
     uint64_t since_full; /* promoted since all were last looked at, deaths not counted */
     double full_factor;  /* that many old ones, as a share, are due for a look; adapts to its yield */
     unsigned lumps;      /* collections of generation 1 that promoted, since then */
-    bool in_vain;        /* the last clone counted no growth, and found no garbage among all */
+    bool in_vain;        /* the last clone that counted found no growth */
     bool whole_within;   /* between pacer_whole_taken and pacer_whole_done */
     uint64_t retry_ns;   /* no snapshot before */
     bool in_place_failed;

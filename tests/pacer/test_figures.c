@@ -16,7 +16,7 @@ static void feed(uint64_t *now)
     uint64_t ns = random_word() >> (8 + random_below(56));
     bool yes = random_below(2);
     *now += ns >> 8;
-    switch (random_below(12)) {
+    switch (random_below(14)) {
     case 0: pacer_start(&pacer, objects, other); break;
     case 1: pacer_young(&pacer, yes, ns); break;
     case 2: pacer_whole_taken(&pacer, objects, yes); break;
@@ -27,6 +27,8 @@ static void feed(uint64_t *now)
     case 7: pacer_failed(&pacer, yes, *now); break;
     case 8: pacer_host_collected(&pacer, objects); break;
     case 9: pacer_sliced(&pacer, yes, objects, ns); break;
+    case 10: pacer_cost(&pacer, ns >> 10); break;
+    case 11: pacer_given_up(&pacer, *now); break;
     default: pacer_promoted(&pacer, objects >> 10); break;
     }
 }
@@ -42,7 +44,7 @@ static void test_any_figures(void **state)
             feed(&now);
             bool all;
             uint64_t most = pacer_whole(&pacer, &all);
-            assert_true((double)most * pacer.examine_ns <= PACER_LIMIT_NS);
+            assert_true((double)most * pacer.examine_ns <= (all ? 10000000 : PACER_LIMIT_NS));
             assert_true(!all || pacer.old + pacer.grown <= most);
             assert_true(pacer_slice(&pacer) >= 64);
             assert_true((double)pacer_slice(&pacer) * pacer.reclaim_ns <= PACER_LIMIT_NS ||
@@ -50,7 +52,11 @@ static void test_any_figures(void **state)
             assert_true(pacer_nap(&pacer) <= (pacer.in_flight ? PACER_LIMIT_NS : 0));
             enum pacer_action action = pacer_decide(&pacer, now);
             assert_true(!pacer.in_flight || action == PACER_REST || action == PACER_IN_PLACE);
-            assert_true(action != PACER_FULL || pacer.grown >= pacer.old / 4);
+            assert_true(action != PACER_FULL || pacer.grown >= pacer.old / 4 ||
+                        pacer.since_full >= pacer.old / 4);
+            assert_true(pacer.full_factor >= 0.25 && pacer.full_factor <= 2);
+            uint64_t grown_at = pacer_grown_at(&pacer);
+            assert_true(grown_at == 0 || grown_at >= pacer.old);
             assert_true(action != PACER_HOST || pacer.in_place_failed);
             assert_true(pacer.old < (uint64_t)1 << 56 && pacer.grown < (uint64_t)1
                                                                            << 56); /* no wrap below 0 */

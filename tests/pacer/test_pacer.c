@@ -59,14 +59,16 @@ static void test_full_not_for_few(void **state)
     (void)state;
     pacer_start(&pacer, 0, 0);
     bool all = true;
-    pacer_promoted(&pacer, 1999);
-    assert_int_equal(pacer_whole(&pacer, &all), 0);
-    assert_false(all);
-    pacer_promoted(&pacer, 1);
-    for (int i = 0; i < 9; i++) { /* not more often than CPython would */
-        pacer_whole(&pacer, &all);
+    for (int i = 0; i < 10; i++) { /* not more often than CPython would: its threshold is 10 */
+        pacer_promoted(&pacer, 199);
+        pacer_promoted(&pacer, 0); /* a collection of generation 0 */
+        assert_int_equal(pacer_whole(&pacer, &all), 0);
         assert_false(all);
     }
+    pacer_promoted(&pacer, 9);
+    assert_int_equal(pacer_whole(&pacer, &all), 0); /* 1999 */
+    assert_false(all);
+    pacer_promoted(&pacer, 1);
     assert_true(pacer_whole(&pacer, &all) >= 2000);
     assert_true(all); /* and it is no clone's business */
     assert_decides(SECOND, PACER_REST);
@@ -85,35 +87,116 @@ static void test_full_sets_the_figures(void **state)
     assert_decides(9 * SECOND, PACER_FULL);
 }
 
-/* The clone counted and all the promoted had died: the next one only after as many as an eighth again. */
+/* The clone counted, and all the promoted had died: what is known to be there begins anew, and what was promoted
+ * does not. The next one searches in any case, since deaths were not counted. */
 static void test_counted_and_not_grown(void **state)
 {
     (void)state;
-    promote_old(250000);
+    pacer.full_factor = 0.5;
+    promote_old(500000);
+    assert_int_equal(pacer_grown_at(&pacer), 0);
+    pacer.since_full = 499999;
+    assert_int_equal(pacer_grown_at(&pacer), 1250000);
     pacer_launched(&pacer, 5 * MS, SECOND);
     promote_old(100);
     pacer_landed(&pacer, false, 1002000, 3000, 0);
     pacer_ended(&pacer, 2 * SECOND);
     assert_int_equal(pacer.old, 1000000);
     assert_int_equal(pacer.grown, 2100);
-    promote_old(247800);
-    assert_decides(9 * SECOND, PACER_REST);
-    promote_old(200);
+    assert_int_equal(pacer.since_full, 500099);
     assert_decides(9 * SECOND, PACER_FULL);
+    assert_int_equal(pacer_grown_at(&pacer), 0);
 }
 
-/* Just below a quarter, for ever: it is not counted again for each few objects. */
+/* Counted just below, for ever: it is not counted again before an eighth more was promoted. */
 static void test_counted_just_below(void **state)
 {
     (void)state;
-    promote_old(250000);
+    pacer.full_factor = 2; /* of growth that is known, a half will do */
+    promote_old(499999);
+    assert_decides(SECOND, PACER_REST);
+    promote_old(1);
+    assert_decides(SECOND, PACER_FULL);
+    assert_int_equal(pacer_grown_at(&pacer), 1250000);
     pacer_launched(&pacer, 5 * MS, SECOND);
     pacer_landed(&pacer, false, 1249000, 3000, 0);
     pacer_ended(&pacer, 2 * SECOND);
-    promote_old(124999);
+    promote_old(250999);
     assert_decides(9 * SECOND, PACER_REST);
     promote_old(1);
     assert_decides(9 * SECOND, PACER_FULL);
+    pacer.since_count = 124999;
+    assert_decides(9 * SECOND, PACER_REST);
+}
+
+/* Searches of all that find less than a fiftieth get rarer, up to twice the heap; others more frequent. */
+static void test_full_adapts(void **state)
+{
+    (void)state;
+    static const double poor[] = {0.5, 1, 2, 2}, rich[] = {1, 0.5, 0.25, 0.25};
+    for (int i = 0; i < 4; i++) {
+        pacer_launched(&pacer, 5 * MS, SECOND);
+        land_full(1000000, 19999, 2 * SECOND);
+        assert_true(pacer.full_factor == poor[i]);
+    }
+    pacer_host_collected(&pacer, 1000000);
+    for (int i = 0; i < 8; i++) { /* each of which dies by count */
+        promote_old(249999);
+        pacer.grown = 0;
+        assert_decides(9 * SECOND, PACER_REST);
+    }
+    promote_old(8);
+    assert_decides(9 * SECOND, PACER_FULL);
+    assert_int_equal(pacer_grown_at(&pacer), 0);
+    for (int i = 0; i < 4; i++) {
+        pacer_launched(&pacer, 5 * MS, SECOND);
+        land_full(1000000, 20000, 2 * SECOND);
+        assert_true(pacer.full_factor == rich[i]);
+    }
+}
+
+/* Clone and page faults may be a twenty-fifth of the time. */
+static void test_flights_rest(void **state)
+{
+    (void)state;
+    pacer_launched(&pacer, 30 * MS, SECOND);
+    pacer_cost(&pacer, 10 * MS);
+    land_full(1000000, 500000, 2 * SECOND);
+    promote_old(249999);
+    assert_decides(2 * SECOND + 1, PACER_REST); /* half of old would be much */
+    assert_decides(3 * SECOND, PACER_REST);
+    assert_decides(3 * SECOND + 1, PACER_FULL);
+    promote_old(1);
+    assert_decides(2 * SECOND + 1, PACER_FULL); /* and does not wait */
+    pacer_given_up(&pacer, 9 * SECOND);         /* a rest after that, too */
+    pacer.grown = 249999;
+    assert_decides(10 * SECOND, PACER_REST);
+    assert_decides(10 * SECOND + 1, PACER_FULL);
+}
+
+/* After a clone that counted no growth, haste takes four times the heap: deaths are not counted in it. But the rest
+ * does not last for ever: a program may begin to make garbage then, many times its heap. */
+static void flight_lands(bool full, uint64_t counted, bool in_vain)
+{
+    pacer_start(&pacer, 1000000, 0);
+    pacer_launched(&pacer, 40 * MS, SECOND);
+    pacer_landed(&pacer, full, counted, 1000000, 30000);
+    pacer_ended(&pacer, 2 * SECOND);
+    pacer.old = 1000000;
+    pacer.grown = 0;
+    promote_old(3999999);
+    assert_decides(3 * SECOND, in_vain ? PACER_REST : PACER_FULL);
+    assert_decides(3 * SECOND + 1, PACER_FULL);
+    promote_old(1);
+    assert_decides(3 * SECOND, PACER_FULL);
+}
+
+static void test_no_haste_after_a_vain_flight(void **state)
+{
+    (void)state;
+    flight_lands(false, 1249999, true);
+    flight_lands(true, 1249999, false); /* it searched all */
+    flight_lands(false, 0, false);      /* it did not count */
 }
 
 static void test_counted_and_shrunk(void **state)
@@ -189,7 +272,7 @@ static void test_middle_adapts(void **state)
     for (int i = 0; i < 10; i++)
         middle_yields(0);
     pacer_promoted(&pacer, 249999); /* then a full search is as near */
-    pacer.grown = 249999;
+    pacer.grown = pacer.since_full = 249999;
     assert_decides(9 * SECOND, PACER_REST);
     pacer_promoted(&pacer, 1);
     assert_decides(9 * SECOND, PACER_FULL);
@@ -287,21 +370,68 @@ static void test_whole_learns_its_cost(void **state)
     assert_true(pacer.examine_ns >= 20);
 }
 
+/* What costs more than was assumed is forgotten by and by, or nothing would measure it again. */
+static void test_whole_forgets_its_cost(void **state)
+{
+    (void)state;
+    pacer.examine_ns = 200;
+    pacer_young(&pacer, 0, 50000);
+    assert_true(pacer.examine_ns == 200);
+    pacer_young(&pacer, 1, 500000);
+    assert_true(pacer.examine_ns == 190);
+    pacer.examine_ns = 5000;
+    for (int i = 0; i < 70; i++)
+        pacer_young(&pacer, 1, 500000);
+    assert_true(pacer.examine_ns < 105);
+    pacer.examine_ns = 30; /* what was measured to be cheap is not forgotten */
+    pacer_young(&pacer, 1, 500000);
+    assert_true(pacer.examine_ns == 30);
+}
+
 static void test_small_heap_whole(void **state)
 {
     (void)state;
+    uint64_t limit = 100000; /* 10 ms at 100 ns each */
     pacer_start(&pacer, 8000, 0);
-    pacer_promoted(&pacer, 2000);
+    for (int i = 0; i < 10; i++) {
+        pacer_promoted(&pacer, 200);
+        assert_int_equal(whole(false), 0); /* nor the middle: all will be looked at as soon */
+    }
+    pacer_promoted(&pacer, 200);
     assert_decides(SECOND, PACER_REST);
-    assert_int_equal(whole(true), 15000);
+    assert_int_equal(whole(true), limit);
     pacer_whole_taken(&pacer, 9500, true);
     pacer_promoted(&pacer, 8700);
     pacer_whole_done(&pacer, 9500, 8700, 1500000, true);
     assert_int_equal(pacer.old, 8700);
     assert_int_equal(pacer.grown, 0);
+    assert_int_equal(pacer.lumps, 0);
+    pacer_promoted(&pacer, 8700);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(whole(false), 0);
+        pacer_promoted(&pacer, 1);
+    }
+    assert_true(whole(true) >= 8700 + 8700 + 10);
+    pacer_promoted(&pacer, limit);
+    whole(false); /* too much: a clone's business */
+    assert_decides(SECOND, PACER_FULL);
+}
+
+/* A heap that is about to become too large for that does not wait for the host's ten collections. */
+static void test_almost_large_heap_whole(void **state)
+{
+    (void)state;
+    pacer_start(&pacer, 40000, 0);
+    pacer_promoted(&pacer, 10000); /* half the limit */
     assert_int_equal(whole(false), 0);
-    pacer_promoted(&pacer, 8700 / 4);
-    assert_true(whole(true) >= 8700 + 8700 / 4);
+    pacer_promoted(&pacer, 1);
+    assert_int_equal(whole(true), 100000);
+    pacer_promoted(&pacer, 49999);
+    whole(true);
+    assert_decides(SECOND, PACER_REST);
+    pacer_promoted(&pacer, 1);
+    whole(false);
+    assert_decides(SECOND, PACER_FULL);
 }
 
 /* --- slices -------------------------------------------------------------------------------------------- */
@@ -385,6 +515,26 @@ static void test_naps(void **state)
     assert_int_equal(pacer_nap(&pacer), 0);
 }
 
+/* What was promoted and was no garbage last time holds nobody back, until it is three eighths. */
+static void test_naps_follow_the_yield(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        pacer_promoted(&pacer, 100000);
+        pacer_launched(&pacer, 5 * MS, SECOND);
+        land_full(1000000, 0, 2 * SECOND);
+    }
+    pacer_launched(&pacer, 5 * MS, SECOND);
+    promote_old(599000); /* of 1 599 000 */
+    assert_int_equal(pacer_nap(&pacer), 0);
+    assert_int_equal(pacer_slice(&pacer), 4000);
+    promote_old(2000);
+    assert_true(pacer_nap(&pacer) > 0);
+    assert_true(pacer_slice(&pacer) > 4000);
+    promote_old(3000000);
+    assert_int_equal(pacer_nap(&pacer), PACER_LIMIT_NS);
+}
+
 static void test_no_naps_in_small_heaps(void **state)
 {
     (void)state;
@@ -435,10 +585,11 @@ static void test_failures_back_off(void **state)
     pacer_launched(&pacer, 5 * MS, now);
     land_full(1300000, 0, now);
     assert_int_equal(pacer.failures, 0);
-    promote_old(400000);
+    promote_old(650000); /* a half, since that found no garbage */
     assert_decides(now + SECOND, PACER_FULL);
     pacer_failed(&pacer, false, now);
-    assert_decides(now + 100 * MS, PACER_FULL); /* as after the first */
+    assert_decides(now + 100 * MS - 1, PACER_REST);
+    assert_decides(now + 126 * MS, PACER_FULL); /* as after the first; and the clone's rest */
 }
 
 static void test_failures_end_in_place_and_in_the_host(void **state)
@@ -479,6 +630,9 @@ int main(void)
         RULE(test_full_sets_the_figures),
         RULE(test_counted_and_not_grown),
         RULE(test_counted_just_below),
+        RULE(test_full_adapts),
+        RULE(test_flights_rest),
+        RULE(test_no_haste_after_a_vain_flight),
         RULE(test_counted_and_shrunk),
         RULE(test_host_collected),
         RULE(test_middle_at_an_eighth_of_old),
@@ -489,11 +643,14 @@ int main(void)
         RULE(test_whole_counts_deaths),
         RULE(test_whole_backs_off),
         RULE(test_whole_learns_its_cost),
+        RULE(test_whole_forgets_its_cost),
         RULE(test_small_heap_whole),
+        RULE(test_almost_large_heap_whole),
         RULE(test_slices_follow_the_cost),
         RULE(test_slices_at_the_extremes),
         RULE(test_young_collections_are_not_charged),
         RULE(test_naps),
+        RULE(test_naps_follow_the_yield),
         RULE(test_no_naps_in_small_heaps),
         RULE(test_hopeless),
         RULE(test_failures_back_off),

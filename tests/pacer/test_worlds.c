@@ -21,6 +21,13 @@ static double garbage(const struct heap *heap)
     return heap->old.garbage + heap->middle.garbage;
 }
 
+static void ordinary(size_t i)
+{
+    random_case(i);
+    world_ordinary(&world, i % 2);
+    world.random = random_word();
+}
+
 static unsigned clones(void)
 {
     return world.full + world.middle;
@@ -44,6 +51,7 @@ static void random_world(void)
 {
     do {
         world_ordinary(&world, random_below(2));
+        world.random = random_word();
         struct program *p = &world.program;
         struct machine *m = &world.machine;
         p->allocate_ns = random_between(50, 5000);
@@ -69,9 +77,30 @@ static void random_world(void)
     } while (too_much());
 }
 
+/* What flights cost the program, and whether that is within what pacer.h promises. */
+static void check_flights(void)
+{
+    double all = (double)world.now_ns - 1e9, flights = world.clone_total_ns + world.fault_total_ns;
+    double longest = fmax(world.flight_longest_ns, world.flight_ns);
+    if (world.hasty_count == 0)
+        assert_true(flights <= longest + all / 25);
+    /* Haste is for heaps that have grown much, or hold garbage. But deaths by count look like growth until they
+     * are counted, and that is dear where CPython's own collections are. */
+    assert_true(world.vain_total_ns <= longest + 0.2 * all + 0.5 * world.their_full_ns);
+    /* With haste, too, they cost no more than thrice what CPython's own would. */
+    assert_true(flights <= longest + 3 * (world.their_full_ns + 0.05 * all));
+    /* Vain searches of all get rare. */
+    assert_true(world.full_vain <= 3 * (world.theirs.fulls + 8));
+    /* Whole looks cost about what CPython's would; they are more where costly objects or much garbage make the
+     * limit so low that the heap counts as large, and the host's ten collections are not waited for. The worst of
+     * 20 000: five times as many, and 17 % of the time above. */
+    assert_true(world.whole_all <= 6.5 * (world.theirs.fulls + 5));
+    assert_true(world.whole_ns <= 1.5 * world.their_full_ns + 0.25 * all);
+}
+
 /* At the worst turn: some garbage of the last flight, some that came while it was searched for and reclaimed,
- * and the allowance of a flight. The worst of 70 000 such worlds had 2.6 times what
- * CPython has. */
+ * and the allowance of a flight. The worst of 30 000 such worlds had 2.3 times what
+ * CPython has, beyond that. */
 static void test_memory(void **state)
 {
     (void)state;
@@ -85,20 +114,21 @@ static void test_memory(void **state)
         assert_int_equal(world.in_place, 0);
         assert_int_equal(world.host, 0);
         assert_int_equal(world.failed, 0);
+        check_flights();
     }
     printf("at worst %.2f times CPython's, and %.0f objects\n", worst, allowed);
 }
 
 /* --- programs with a name ------------------------------------------------------------------------------ */
 
-/* From nothing to ten million that stay: as many clones as quarters, whatever the finder's speed. */
+/* From nothing to ten million that stay: as many clones as halves from the limit of whole looks on, whatever the
+ * finder's speed. */
 static void test_loading(void **state)
 {
     (void)state;
     static const double find_ns[] = {100, 300, 1000, 4000};
     for (size_t i = 0; i < 8; i++) {
-        random_case(i);
-        world_ordinary(&world, i % 2);
+        ordinary(i);
         world.machine.find_ns = find_ns[i / 2];
         world.program.survive = 0.9;
         world.program.counted = 0.1;
@@ -106,9 +136,28 @@ static void test_loading(void **state)
         while (live(&world.ours) < 1e7)
             world_turn(&world);
         assert_int_equal(world.in_place + world.host, 0);
-        assert_in_range(world.full - world.counted_only, 3, log(1e7 / 15000) / log(1.25) + 3);
-        assert_true(clones() <= 2 * log(1e7 / 15000) / log(1.25));
+        assert_in_range(world.full - world.counted_only, 3, log(1e7 / 1e5) / log(1.25) + 3);
+        assert_true(clones() <= 1.5 * log(1e7 / 1e5) / log(1.25));
+        assert_true(world.whole_all <= log(1e5 / 2000) / log(1.25));
         assert_true(world.ours.most <= 1.2 * world.theirs.most);
+    }
+}
+
+/* Nothing dies at all: clones at each half, and the program is not held back as long as the finder is faster
+ * than three eighths of what it promotes meanwhile. */
+static void test_loading_only(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        ordinary(i);
+        world.machine.find_ns = 80;
+        world.program.survive = 0.9;
+        world.program.counted = world.program.cyclic = 0;
+        while (live(&world.ours) < 1e7)
+            world_turn(&world);
+        assert_int_equal(world.in_place + world.host, 0);
+        assert_in_range(clones(), 3, log(1e7 / 1e5) / log(1.5) + 2);
+        assert_true(world.nap_total_ns < 0.01 * (double)world.now_ns);
     }
 }
 
@@ -117,8 +166,7 @@ static void test_service(void **state)
 {
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        random_case(i);
-        world_ordinary(&world, i % 2);
+        ordinary(i);
         world.program.staying_most = 1e6;
         world_start(&world, 1e6);
         world_run(&world, 5e7);
@@ -139,16 +187,20 @@ static void test_deaths_by_count(void **state)
     (void)state;
     static const double sizes[] = {50000, 200000, 1e6, 5e6};
     for (size_t i = 0; i < 8; i++) {
-        random_case(i);
-        world_ordinary(&world, i % 2);
+        ordinary(i);
         world.program.counted = 1;
         world.program.cyclic = 0;
         world.program.lifetime = 20000;
         world.program.staying_most = 0;
         world_start(&world, sizes[i / 2]);
         world_run(&world, 2e8);
-        assert_int_equal(world.full, world.counted_only);
+        /* A search of all, in case that there is garbage after all: at twice the heap, not at a quarter. */
+        assert_true(world.full - world.counted_only <=
+                    8 + 2.2e8 * world.program.survive / (2 * sizes[i / 2]));
         assert_true(clones() <= 2e8 * world.program.survive / (sizes[i / 2] / 8) + 1);
+        assert_true(sizes[i / 2] > 5e4 || clones() == 0);
+        assert_true(world.whole_all <= 5 + 2e8 * world.program.survive / (sizes[i / 2] / 2));
+        assert_true(world.clone_total_ns + world.fault_total_ns < 0.06 * (double)world.now_ns);
         assert_int_equal(world.in_place + world.host, 0);
     }
 }
@@ -159,8 +211,7 @@ static void test_costly_clones(void **state)
     (void)state;
     static const double sizes[] = {10000, 20000, 50000, 200000};
     for (size_t i = 0; i < 8; i++) {
-        random_case(i);
-        world_ordinary(&world, i % 2);
+        ordinary(i);
         world.program.counted = 1;
         world.program.cyclic = 0;
         world.program.lifetime = 20000;
@@ -168,7 +219,7 @@ static void test_costly_clones(void **state)
         world.machine.clone_base_ns = 2e7;
         world_start(&world, sizes[i / 2]);
         world_run(&world, 1e8);
-        assert_true(world.clone_total_ns < 0.06 * (double)world.now_ns);
+        assert_true(world.clone_total_ns + world.fault_total_ns < 0.08 * (double)world.now_ns);
     }
 }
 
@@ -177,8 +228,7 @@ static void test_one_slow_whole(void **state)
 {
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        random_case(i);
-        world_ordinary(&world, i % 2);
+        ordinary(i);
         world.program.survive = i % 2 ? 0.05 : 0.15;
         world.program.lifetime = 5000;
         world.program.staying_most = 0;
@@ -189,9 +239,12 @@ static void test_one_slow_whole(void **state)
         world.machine.examine_ns = 80;
         world_run(&world, 2e7);
         unsigned before = clones(), whole = world.whole;
+        double fulls = world.theirs.fulls;
         world_run(&world, 2e7);
         assert_int_equal(clones(), before);
-        assert_true(world.whole > whole + 100);
+        /* Not 100 any more: such a heap is looked at as often as CPython does, once in eleven collections. */
+        assert_true(world.whole > whole + 50);
+        assert_true(world.whole - whole >= 0.7 * (world.theirs.fulls - fulls));
     }
 }
 
@@ -201,8 +254,7 @@ static void test_costly_garbage(void **state)
     (void)state;
     static const double reclaim_ns[] = {500, 1000, 2000, 8000};
     for (size_t i = 0; i < 8; i++) {
-        random_case(i);
-        world_ordinary(&world, i % 2);
+        ordinary(i);
         world.program.survive = 0.5;
         world.program.counted = 0.2;
         world.program.cyclic = 0.8;
@@ -220,8 +272,7 @@ static void test_small_heaps(void **state)
     (void)state;
     static const double sizes[] = {0, 1000, 2000, 3000, 4000};
     for (size_t i = 0; i < 20; i++) {
-        random_case(i);
-        world_ordinary(&world, i % 2);
+        ordinary(i);
         world.program.survive = i % 2 ? 0.05 : 0.15; /* a lump is about 1100 */
         world.program.cyclic = i / 2 % 2 ? 0.3 : 0;
         world.program.counted = 1 - world.program.cyclic;
@@ -237,13 +288,35 @@ static void test_small_heaps(void **state)
     }
 }
 
+/* And up to what 10 ms examine, as long as what is promoted between two looks fits in, too. */
+static void test_heaps_up_to_the_limit(void **state)
+{
+    (void)state;
+    static const double sizes[] = {8000, 20000, 40000, 60000};
+    for (size_t i = 0; i < 16; i++) {
+        ordinary(i);
+        world.program.survive = i % 2 ? 0.05 : 0.15;
+        world.program.cyclic = i / 2 % 2 ? 0.3 : 0;
+        world.program.counted = 1 - world.program.cyclic;
+        world.program.lifetime = 5000;
+        world.program.staying_most = 0;
+        world_start(&world, sizes[i / 4]);
+        world_run(&world, 1e8);
+        assert_int_equal(clones() + world.in_place + world.host, 0);
+        assert_int_equal(world.whole, world.whole_all);
+        assert_true(world.whole > 0);
+        assert_true(world.whole_longest_ns <= 15e6);
+        assert_true(world.ours.most <= 1.3 * world.theirs.most + 15000);
+        assert_true(world.whole_ns <= 1.5 * world.their_full_ns + 0.02 * (double)world.now_ns);
+    }
+}
+
 /* Garbage among the recently promoted is found there: hardly ever is all of a large heap searched. */
 static void test_middle(void **state)
 {
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        random_case(i);
-        world_ordinary(&world, i % 2);
+        ordinary(i);
         world.program.survive = i % 2 ? 0.1 : 0.3;
         world.program.counted = 0.2;
         world.program.cyclic = 0.8;
@@ -251,9 +324,12 @@ static void test_middle(void **state)
         world.program.staying_most = 5e6;
         world_start(&world, 5e6);
         world_run(&world, 1e8);
-        assert_true(world.full - world.counted_only <= 6); /* CPython: some 24 */
+        /* Was 6: what was promoted and died counts again, as long as that finds garbage. CPython: some 24. */
+        assert_true(world.full - world.counted_only <= 12);
         assert_true(world.whole + world.middle > 50);
-        assert_true(garbage(&world.ours) < 0.5 * 5e6);
+        /* Was 0.5: full flights rest for 25 times what their page faults cost. */
+        assert_true(garbage(&world.ours) < 0.7 * 5e6);
+        assert_true(world.ours.most <= 1.5 * world.theirs.most);
     }
 }
 
@@ -261,8 +337,7 @@ static void test_middle(void **state)
 
 static void garbage_program(size_t i)
 {
-    random_case(i);
-    world_ordinary(&world, i % 2);
+    ordinary(i);
     world.program.staying_most = 1e6;
     world.program.survive = 0.3;
     world.program.counted = 0.3;
@@ -347,12 +422,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_memory, tell),
         cmocka_unit_test_teardown(test_loading, tell),
+        cmocka_unit_test_teardown(test_loading_only, tell),
         cmocka_unit_test_teardown(test_service, tell),
         cmocka_unit_test_teardown(test_deaths_by_count, tell),
         cmocka_unit_test_teardown(test_costly_clones, tell),
         cmocka_unit_test_teardown(test_one_slow_whole, tell),
         cmocka_unit_test_teardown(test_costly_garbage, tell),
         cmocka_unit_test_teardown(test_small_heaps, tell),
+        cmocka_unit_test_teardown(test_heaps_up_to_the_limit, tell),
         cmocka_unit_test_teardown(test_middle, tell),
         cmocka_unit_test_teardown(test_no_clones, tell),
         cmocka_unit_test_teardown(test_no_memory_either, tell),

@@ -186,6 +186,8 @@ static void search_in_place(struct world *world)
     double ns = world->machine.find_ns * all_old(world);
     world->in_place_ns += ns;
     spend(world, ns);
+    world->hasty_vain = false;
+    world->flight_ns = 0;
     if (world->no_memory) {
         failed(world, true);
         return;
@@ -236,7 +238,6 @@ static double take_whole(struct world *world, bool *all, struct people *survivor
     world->whole++;
     world->whole_all += *all;
     world->whole_ns += *ns;
-    world->whole_all_longest_ns = fmax(world->whole_all_longest_ns, *all ? *ns : 0);
     world->whole_longest_ns = fmax(world->whole_longest_ns, *ns);
     pacer_whole_taken(&world->pacer, (uint64_t)count, *all);
     return count;
@@ -360,7 +361,9 @@ void world_turn(struct world *world)
     double lump = 0;
     if (generation == 1) {
         world->gen1 = 0;
+        random_state = world->random;
         lump = world->ours.young * (1 + program->uneven * (2 * random_share() - 1));
+        world->random = random_state;
     }
     collect_theirs(world, generation, lump);
     collect(world, generation, lump);

@@ -49,6 +49,8 @@ struct heap {
 struct world {
     struct program program;
     struct machine machine;
+    uint64_t
+        random; /* random.h's state: each file has its own, and a case is to be the same when run alone */
     bool no_clone, no_memory; /* clones fail; searches in place do */
 
     struct heap ours, theirs;
@@ -67,9 +69,8 @@ struct world {
 
     /* What happened. */
     unsigned full, middle, counted_only, full_vain, hasty_count, in_place, host, failed, whole, whole_all;
-    double clone_total_ns, fault_total_ns, vain_total_ns, flight_longest_ns, their_full_ns,
-        whole_all_longest_ns, nap_total_ns, whole_ns, reclaim_ns, in_place_ns, whole_longest_ns,
-        slice_longest_ns;
+    double clone_total_ns, fault_total_ns, vain_total_ns, flight_longest_ns, their_full_ns, nap_total_ns,
+        whole_ns, reclaim_ns, in_place_ns, whole_longest_ns, slice_longest_ns;
     double reclaimed, promoted;
 };
 
