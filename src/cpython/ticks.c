@@ -28,8 +28,10 @@ static void hand_over_middle(int generation)
     if (most == 0)
         return;
     size_t taken = gcstate_take_middle(&c->gc, c->whole_all, most, generation);
-    if (taken == SIZE_MAX)
+    if (taken == SIZE_MAX) {
+        pacer_whole_refused(&c->pacer, most, c->whole_all);
         return;
+    }
     pacer_whole_taken(&c->pacer, taken, c->whole_all);
     c->whole = taken;
     c->whole_count += taken != 0;

@@ -174,6 +174,14 @@ void pacer_whole_taken(struct pacer *pacer, uint64_t objects, bool all)
         pacer->old = pacer->grown = 0;
 }
 
+void pacer_whole_refused(struct pacer *pacer, uint64_t most, bool all)
+{
+    if (all)
+        pacer->old = larger(pacer->old, most + 1);
+    else
+        pacer->middle = larger(pacer->middle, most + 1);
+}
+
 void pacer_whole_done(struct pacer *pacer, uint64_t objects, uint64_t survivors, uint64_t ns, bool all)
 {
     if (objects >= FEW) {

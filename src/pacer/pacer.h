@@ -72,6 +72,8 @@ void pacer_young(struct pacer *pacer, int generation, uint64_t ns);
 uint64_t pacer_whole(struct pacer *pacer, bool *all);
 /* That was done (0: there were none): so many objects were taken out of the old generation and handed over. */
 void pacer_whole_taken(struct pacer *pacer, uint64_t objects, bool all);
+/* It was not done: there are more than `most` of them (gc.unfreeze() gives back what nobody counted). */
+void pacer_whole_refused(struct pacer *pacer, uint64_t most, bool all);
 /* And the collection with them has ended: its time, its survivors (already told by pacer_promoted). */
 void pacer_whole_done(struct pacer *pacer, uint64_t objects, uint64_t survivors, uint64_t ns, bool all);
 

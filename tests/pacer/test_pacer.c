@@ -87,8 +87,8 @@ static void test_full_sets_the_figures(void **state)
     assert_decides(9 * SECOND, PACER_FULL);
 }
 
-/* The clone counted, and all the promoted had died: what is known to be there begins anew, and what was promoted
- * does not. The next one searches in any case, since deaths were not counted. */
+/* The clone counted, and all the promoted had died: what is known to be there begins anew, and what was
+ * promoted does not. The next one searches in any case, since deaths were not counted. */
 static void test_counted_and_not_grown(void **state)
 {
     (void)state;
@@ -174,8 +174,8 @@ static void test_flights_rest(void **state)
     assert_decides(10 * SECOND + 1, PACER_FULL);
 }
 
-/* After a clone that counted no growth, haste takes four times the heap: deaths are not counted in it. But the rest
- * does not last for ever: a program may begin to make garbage then, many times its heap. */
+/* After a clone that counted no growth, haste takes four times the heap: deaths are not counted in it. But
+ * the rest does not last for ever: a program may begin to make garbage then, many times its heap. */
 static void flight_lands(bool full, uint64_t counted, bool in_vain)
 {
     pacer_start(&pacer, 1000000, 0);
@@ -621,6 +621,24 @@ static void test_given_up_is_no_failure(void **state)
 }
 
 #define RULE(name) cmocka_unit_test_setup(name, set_up)
+
+/* There were more than the pacer thought: it does not ask for them whole again, but for a clone. */
+static void test_whole_refused(void **state)
+{
+    (void)state;
+    pacer_start(&pacer, 10000, 0);
+    for (int i = 0; i < 12; i++)
+        pacer_promoted(&pacer, 1000);
+    uint64_t most = whole(true);
+    assert_decides(SECOND, PACER_REST);
+    pacer_whole_refused(&pacer, most, true);
+    pacer_promoted(&pacer, most);
+    assert_int_equal(whole(false), 0);
+    assert_decides(SECOND, PACER_FULL);
+    pacer_start(&pacer, 10000000, 20000);
+    pacer_whole_refused(&pacer, 20000, false);
+    assert_true(pacer.middle > 20000);
+}
 
 int main(void)
 {

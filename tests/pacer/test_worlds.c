@@ -84,22 +84,22 @@ static void check_flights(void)
     double longest = fmax(world.flight_longest_ns, world.flight_ns);
     if (world.hasty_count == 0)
         assert_true(flights <= longest + all / 25);
-    /* Haste is for heaps that have grown much, or hold garbage. But deaths by count look like growth until they
-     * are counted, and that is dear where CPython's own collections are. */
+    /* Haste is for heaps that have grown much, or hold garbage. But deaths by count look like growth until
+     * they are counted, and that is dear where CPython's own collections are. */
     assert_true(world.vain_total_ns <= longest + 0.2 * all + 0.5 * world.their_full_ns);
     /* With haste, too, they cost no more than thrice what CPython's own would. */
     assert_true(flights <= longest + 3 * (world.their_full_ns + 0.05 * all));
     /* Vain searches of all get rare. */
     assert_true(world.full_vain <= 3 * (world.theirs.fulls + 8));
-    /* Whole looks cost about what CPython's would; they are more where costly objects or much garbage make the
-     * limit so low that the heap counts as large, and the host's ten collections are not waited for. The worst of
-     * 20 000: five times as many, and 17 % of the time above. */
+    /* Whole looks are more than CPython's where costly objects or much garbage make the limit so low that the
+     * heap counts as large, and the host's ten collections are not waited for. The worst of 20 000: five
+     * times as many; and 26 % of the time above CPython's, with the reclaiming, which the middle's has, too. */
     assert_true(world.whole_all <= 6.5 * (world.theirs.fulls + 5));
-    assert_true(world.whole_ns <= 1.5 * world.their_full_ns + 0.25 * all);
+    assert_true(world.whole_ns <= 1.5 * world.their_full_ns + 0.35 * all);
 }
 
 /* At the worst turn: some garbage of the last flight, some that came while it was searched for and reclaimed,
- * and the allowance of a flight. The worst of 30 000 such worlds had 2.3 times what
+ * and the allowance of a flight. The worst of 15 000 such worlds had 2.5 times what
  * CPython has, beyond that. */
 static void test_memory(void **state)
 {
@@ -121,8 +121,8 @@ static void test_memory(void **state)
 
 /* --- programs with a name ------------------------------------------------------------------------------ */
 
-/* From nothing to ten million that stay: as many clones as halves from the limit of whole looks on, whatever the
- * finder's speed. */
+/* From nothing to ten million that stay: as many clones as quarters from the limit of whole looks on,
+ * whatever the finder's speed. */
 static void test_loading(void **state)
 {
     (void)state;
@@ -219,6 +219,7 @@ static void test_costly_clones(void **state)
         world.machine.clone_base_ns = 2e7;
         world_start(&world, sizes[i / 2]);
         world_run(&world, 1e8);
+        /* Was 0.06, of clones without page faults. */
         assert_true(world.clone_total_ns + world.fault_total_ns < 0.08 * (double)world.now_ns);
     }
 }
