@@ -11,7 +11,6 @@ struct collector collector;
 #define TIMEOUT_NS ((uint64_t)30 * 1000 * 1000 * 1000)
 #define TIMEOUT_NS_PER_OBJECT 5000u /* ten times what the finder needs on a loaded machine */
 #define TORTURE_SLICE 100u
-#define FAULT_NS 3000u /* a page fault: 2 to 11 us were measured in virtual machines */
 
 /* --- the end of a flight ------------------------------------------------------------------------ */
 
@@ -123,7 +122,7 @@ static void land(const uint64_t *candidates, size_t count, const struct finder_r
     c->count = count;
     c->next = 0;
     if (c->flight == FLIGHT_SEARCHING)
-        pacer_cost(&c->pacer, (platform_page_faults() - c->faults_before) * FAULT_NS);
+        pacer_cost(&c->pacer, (platform_page_faults() - c->faults_before) * COLLECTOR_FAULT_NS);
     else
         c->faults_before = platform_page_faults();
     c->flight = FLIGHT_RECLAIMING;

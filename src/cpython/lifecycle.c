@@ -156,6 +156,8 @@ const char *lifecycle_enable(bool fast_collect)
     read_environment(c);
     c->pending_seen = gcstate_pending(&c->gc);
     pacer_start(&c->pacer, (uint64_t)c->gc.state->long_lived_total, (uint64_t)c->pending_seen);
+    uint64_t pages = platform_resident_bytes() / platform_page_bytes();
+    pacer_expect(&c->pacer, pages * COLLECTOR_FAULT_NS, platform_now_ns());
     gcstate_suppress_full(&c->gc);
     c->enabled = true;
     return NULL;

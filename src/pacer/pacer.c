@@ -8,6 +8,7 @@
 /* Up to this much the host may as well look at the whole old generation: a clone costs a program with a small
  * heap more, in page faults. The host's own full collection would take the same time. */
 #define ALL_NS 10000000u
+#define HASTY 2u /* that much more when the next flight may not start yet, and cannot wait either */
 #define RETRY_NS 100000000u /* after the first failure; doubles up to 64 times that */
 #define HOST_THRESHOLD 10u  /* CPython's: so many collections of generation 1 to one of all */
 #define EXAMINE_NS 100      /* one object of it, until measured */
@@ -121,6 +122,12 @@ void pacer_start(struct pacer *pacer, uint64_t old, uint64_t grown)
     };
 }
 
+void pacer_expect(struct pacer *pacer, uint64_t flight_ns, uint64_t now_ns)
+{
+    pacer->flight_ns = flight_ns;
+    pacer->landed_ns = now_ns;
+}
+
 void pacer_promoted(struct pacer *pacer, uint64_t objects)
 {
     pacer->grown += objects;
@@ -147,9 +154,11 @@ void pacer_young(struct pacer *pacer, int generation, uint64_t ns)
 uint64_t pacer_whole(struct pacer *pacer, bool *all)
 {
     uint64_t limit = whole_limit(pacer);
-    *all = full_due(pacer) && pacer->old + pacer->grown <= all_limit(pacer);
+    uint64_t most = pacer->hasty ? HASTY * all_limit(pacer) : all_limit(pacer);
+    *all = full_due(pacer) && pacer->old + pacer->grown <= most;
+    pacer->hasty = false;
     if (*all)
-        return all_limit(pacer);
+        return most;
     if (pacer->old + pacer->grown <= all_limit(pacer))
         return 0; /* all of it will be looked at as soon */
     if (pacer->middle < FEW || pacer->middle > limit)
@@ -204,7 +213,7 @@ void pacer_whole_done(struct pacer *pacer, uint64_t objects, uint64_t survivors,
     pacer->whole_skip = pacer->whole_backoff;
 }
 
-enum pacer_action pacer_decide(const struct pacer *pacer, uint64_t now_ns)
+enum pacer_action pacer_decide(struct pacer *pacer, uint64_t now_ns)
 {
     if (pacer->in_flight)
         return hopeless(pacer, now_ns) && !pacer->in_place_failed ? PACER_IN_PLACE : PACER_REST;
@@ -218,8 +227,13 @@ enum pacer_action pacer_decide(const struct pacer *pacer, uint64_t now_ns)
     /* After a count in vain more, since deaths look like growth; but the rest is not to last whatever comes. */
     uint64_t much = pacer->in_vain ? larger(4 * pacer->old, 16 * whole_limit(pacer))
                                    : larger(pacer->old / 2, 4 * whole_limit(pacer));
-    if (full && (rested || pacer->grown >= much))
+    if (full && rested)
         return PACER_FULL;
+    if (full && pacer->grown >= much) {
+        pacer->hasty =
+            all <= HASTY * all_limit(pacer); /* the host is to look at them, at the next occasion */
+        return pacer->hasty ? PACER_REST : PACER_FULL;
+    }
     if (rested && all > all_limit(pacer) && pacer->middle > 2 * whole_limit(pacer) &&
         (double)pacer->middle > pacer->middle_factor * (double)(pacer->old / 8))
         return PACER_MIDDLE;

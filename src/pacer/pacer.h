@@ -50,6 +50,7 @@ struct pacer {
     double full_factor;  /* that many old ones, as a share, are due for a look; adapts to its yield */
     unsigned lumps;      /* collections of generation 1 that promoted, since then */
     bool in_vain;        /* the last clone that counted found no growth */
+    bool hasty;          /* too large a heap to be handed over whole, but it cannot wait for a flight */
     bool whole_within;   /* between pacer_whole_taken and pacer_whole_done */
     uint64_t retry_ns;   /* no snapshot before */
     bool in_place_failed;
@@ -60,6 +61,8 @@ struct pacer {
 
 /* old: objects in the oldest generation at the last full collection; grown: promoted since. */
 void pacer_start(struct pacer *pacer, uint64_t old, uint64_t grown);
+/* What a flight is likely to cost, before one was measured: the first one waits for as long, too. */
+void pacer_expect(struct pacer *pacer, uint64_t flight_ns, uint64_t now_ns);
 
 /* A young collection has promoted so many objects into the oldest generation. */
 void pacer_promoted(struct pacer *pacer, uint64_t objects);
@@ -78,7 +81,7 @@ void pacer_whole_refused(struct pacer *pacer, uint64_t most, bool all);
 void pacer_whole_done(struct pacer *pacer, uint64_t objects, uint64_t survivors, uint64_t ns, bool all);
 
 /* After a young collection: what to do now? With a snapshot in flight: PACER_REST or PACER_IN_PLACE. */
-enum pacer_action pacer_decide(const struct pacer *pacer, uint64_t now_ns);
+enum pacer_action pacer_decide(struct pacer *pacer, uint64_t now_ns);
 /* A full snapshot is to look at all only if there are so many old objects; 0: in any case. */
 uint64_t pacer_grown_at(const struct pacer *pacer);
 void pacer_launched(struct pacer *pacer, uint64_t clone_ns, uint64_t now_ns);

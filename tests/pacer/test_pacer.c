@@ -640,6 +640,21 @@ static void test_whole_refused(void **state)
     assert_true(pacer.middle > 20000);
 }
 
+/* A heap that is somewhat too large to be handed over whole, and cannot wait until a flight may cost so much again. */
+static void test_haste_looks_at_all(void **state)
+{
+    (void)state;
+    pacer_start(&pacer, 120000, 0);
+    pacer_expect(&pacer, 20 * MS, SECOND);
+    for (int i = 0; i < 12; i++)
+        pacer_promoted(&pacer, 5100);
+    assert_int_equal(whole(false), 0);
+    assert_decides(SECOND + 400 * MS, PACER_REST); /* 61 200 have come: half of what there was */
+    assert_true(whole(true) >= 181200);
+    assert_int_equal(whole(false), 0);             /* asked for once */
+    assert_decides(SECOND + 600 * MS, PACER_FULL); /* by now a clone may cost it */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -663,6 +678,8 @@ int main(void)
         RULE(test_whole_learns_its_cost),
         RULE(test_whole_forgets_its_cost),
         RULE(test_small_heap_whole),
+        RULE(test_whole_refused),
+        RULE(test_haste_looks_at_all),
         RULE(test_almost_large_heap_whole),
         RULE(test_slices_follow_the_cost),
         RULE(test_slices_at_the_extremes),
