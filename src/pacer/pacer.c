@@ -124,7 +124,7 @@ void pacer_start(struct pacer *pacer, uint64_t old, uint64_t grown)
 
 void pacer_expect(struct pacer *pacer, uint64_t flight_ns, uint64_t now_ns)
 {
-    pacer->flight_ns = flight_ns;
+    pacer->flight_ns = pacer->middle_ns = flight_ns;
     pacer->landed_ns = now_ns;
 }
 
@@ -226,7 +226,7 @@ enum pacer_action pacer_decide(struct pacer *pacer, uint64_t now_ns)
     bool rested = now_ns - pacer->landed_ns > FLIGHT_SHARE * pacer->flight_ns;
     /* After a count in vain more, since deaths look like growth; but the rest is not to last whatever comes. */
     uint64_t much = pacer->in_vain ? larger(4 * pacer->old, 16 * whole_limit(pacer))
-                                   : larger(pacer->old / 2, 4 * whole_limit(pacer));
+                                   : larger(pacer->old / 4, 4 * whole_limit(pacer));
     if (full && rested)
         return PACER_FULL;
     if (full && pacer->grown >= much) {
@@ -234,6 +234,7 @@ enum pacer_action pacer_decide(struct pacer *pacer, uint64_t now_ns)
             all <= HASTY * all_limit(pacer); /* the host is to look at them, at the next occasion */
         return pacer->hasty ? PACER_REST : PACER_FULL;
     }
+    rested = now_ns - pacer->landed_ns > FLIGHT_SHARE * larger(pacer->clone_ns, pacer->middle_ns);
     if (rested && all > all_limit(pacer) && pacer->middle > 2 * whole_limit(pacer) &&
         (double)pacer->middle > pacer->middle_factor * (double)(pacer->old / 8))
         return PACER_MIDDLE;
@@ -249,7 +250,7 @@ void pacer_launched(struct pacer *pacer, uint64_t clone_ns, uint64_t now_ns)
 {
     pacer->in_flight = true;
     pacer->launched_ns = now_ns;
-    pacer->flight_ns = clone_ns;
+    pacer->flight_ns = pacer->clone_ns = clone_ns;
     pacer->since_launch = 0;
     pacer->middle = 0;
     pacer->launched_window = pacer->window;
@@ -277,6 +278,8 @@ void pacer_landed(struct pacer *pacer, bool full, uint64_t counted, uint64_t loo
     } else {
         pacer->grown = less(pacer->grown, garbage);
     }
+    if (!full)
+        pacer->middle_ns = pacer->flight_ns;
     if (!full && looked_at > 0) {
         double yield = (double)garbage / (double)looked_at;
         if (yield < 0.05)

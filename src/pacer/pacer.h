@@ -41,6 +41,8 @@ struct pacer {
     uint64_t lump; /* what one gen-1 collection promotes, about */
     uint64_t launched_ns;
     uint64_t flight_ns; /* what the last flight cost the program: clone, page faults */
+    uint64_t clone_ns;  /* of that, the clone call */
+    uint64_t middle_ns; /* and what the last flight cost that looked at the middle alone */
     uint64_t landed_ns; /* when the last one landed */
     unsigned failures;  /* in a row */
     uint64_t window;    /* promoted since the last launch; and between the two before that */

@@ -297,12 +297,13 @@ def test_every_allocation_refused_in_turn(what: str) -> None:
             if {what!r} not in ("midden.enable()", "midden.enable(fast_collect=True)"):
                 midden.enable()
             dead = Dead(20)
-            failed = None
             _testcapi.set_nomemory(number, number + 1)
             try:
                 attempt()
-            except MemoryError as error:
-                failed = "MemoryError"
+            except MemoryError:
+                pass
+            except RuntimeError as error:
+                if "can't allocate lock" not in str(error): raise  # CPython's, from an import
             finally:
                 _testcapi.remove_mem_hooks()
             gc.enable()

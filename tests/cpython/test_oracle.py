@@ -135,7 +135,7 @@ def test_every_finalizer(servers: dict[str, Server], final: str) -> None:
             compare(servers, {"nodes": nodes, "roots": [6]}, ["stock", "midden", "in_place", "fast"])
 
 
-@pytest.mark.parametrize("number", range(24 * SCALE))
+@pytest.mark.parametrize("number", range(12 * SCALE))
 def test_seeded(servers: dict[str, Server], number: int) -> None:
     """Graphs of all kinds at once, drawn from the seed."""
     spec = model.draw(subject.SEED + number, list(kinds.KINDS))
@@ -166,7 +166,7 @@ def test_generated(servers: dict[str, Server]) -> None:
         return {"nodes": nodes, "roots": sorted(draw(st.sets(label, max_size=2)))}
 
     @hypothesis.seed(subject.SEED)
-    @hypothesis.settings(max_examples=60 * SCALE, deadline=None, database=None,
+    @hypothesis.settings(max_examples=30 * SCALE, deadline=None, database=None,
                          suppress_health_check=list(hypothesis.HealthCheck))
     @hypothesis.given(specs())
     def check(spec: model.Spec) -> None:
@@ -181,7 +181,7 @@ def test_generated(servers: dict[str, Server]) -> None:
 def test_other_allocators(settings: dict[str, str]) -> None:
     """The same graphs where a block lies elsewhere, or has something in front of it."""
     for mode in MODES[1:]:
-        for number in range(3):
+        for number in range(SCALE):
             extra = {**settings, **({"MIDDEN_TORTURE": "1"} if mode == "torture" else {})}
             ended = subject.run_file("program.py", mode, "--seed", str(subject.SEED + number), env=extra, status=None)
             if ended.status:

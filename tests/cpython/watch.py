@@ -145,7 +145,7 @@ def state(pid: int) -> str:
 _ballast: list[Any] = []
 
 
-def ballast(objects: int = 250_000) -> None:
+def ballast(objects: int = 150_000) -> None:
     """Make the heap so large that a clone is busy long enough to be caught."""
     if not _ballast:
         was = gc.isenabled()

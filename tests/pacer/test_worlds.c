@@ -156,7 +156,7 @@ static void test_loading_only(void **state)
         while (live(&world.ours) < 1e7)
             world_turn(&world);
         assert_int_equal(world.in_place + world.host, 0);
-        assert_in_range(clones(), 3, log(1e7 / 1e5) / log(1.5) + 2);
+        assert_in_range(clones(), 3, log(1e7 / 1e5) / log(1.5) + 6); /* some of the middle, while cheap */
         assert_true(world.nap_total_ns < 0.01 * (double)world.now_ns);
     }
 }
@@ -312,7 +312,8 @@ static void test_heaps_up_to_the_limit(void **state)
     }
 }
 
-/* Garbage among the recently promoted is found there: hardly ever is all of a large heap searched. */
+/* Garbage among the recently promoted is found there, and all is searched no more often than CPython would: real
+ * growth by a quarter does not wait, since memory comes before what a flight costs. */
 static void test_middle(void **state)
 {
     (void)state;
@@ -325,12 +326,10 @@ static void test_middle(void **state)
         world.program.staying_most = 5e6;
         world_start(&world, 5e6);
         world_run(&world, 1e8);
-        /* Was 6: what was promoted and died counts again, as long as that finds garbage. CPython: some 24. */
-        assert_true(world.full - world.counted_only <= 12);
+        assert_true(world.full - world.counted_only <= world.theirs.fulls);
         assert_true(world.whole + world.middle > 50);
-        /* Was 0.5: full flights rest for 25 times what their page faults cost. */
-        assert_true(garbage(&world.ours) < 0.7 * 5e6);
-        assert_true(world.ours.most <= 1.5 * world.theirs.most);
+        assert_true(garbage(&world.ours) < 0.5 * 5e6);
+        assert_true(world.ours.most <= 1.3 * world.theirs.most);
     }
 }
 
