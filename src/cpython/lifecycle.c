@@ -170,6 +170,7 @@ void lifecycle_disable(void)
     if (!c->enabled)
         return;
     collector_give_up();
+    snapshot_settle();
     c->enabled = false; /* before the callback dies, which would bring it back */
     ticks_remove();
     request_close();

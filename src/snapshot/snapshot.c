@@ -53,7 +53,7 @@ static void reap_later(int64_t pid)
     (void)platform_reap(pid, true, &status, NULL);
 }
 
-static void reap_what_ended(void)
+static void reap(bool wait)
 {
     for (size_t at = 0; at < ENDING_MOST; at++) {
         if (atomic_load_explicit(&ending[at], memory_order_relaxed) == 0)
@@ -63,9 +63,19 @@ static void reap_what_ended(void)
             continue;
         int64_t pid = (int64_t)(uint32_t)entry;
         int status;
-        if (platform_reap(pid, false, &status, NULL) == PLATFORM_RUNNING)
+        if (platform_reap(pid, wait, &status, NULL) == PLATFORM_RUNNING)
             reap_later(pid);
     }
+}
+
+static void reap_what_ended(void)
+{
+    reap(false);
+}
+
+void snapshot_settle(void)
+{
+    reap(true);
 }
 
 /* --- in the clone ------------------------------------------------------------------------------- */

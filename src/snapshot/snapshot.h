@@ -96,6 +96,8 @@ void snapshot_watch(struct snapshot_answer *answer, const struct platform_thread
 /* Back to IDLE from any state: kills the clone if need be, unmaps the answer. Does not wait for the clone's
  * end: it is reaped by a later launch, poll or release of any snapshot. */
 void snapshot_release(struct snapshot *snapshot);
+/* Wait until every clone that was let go has ended (milliseconds for gigabytes), and leave no zombie. */
+void snapshot_settle(void);
 /* In a forked child: back to IDLE without touching the clone, which is the parent's. */
 void snapshot_forget(struct snapshot *snapshot);
 
