@@ -101,9 +101,13 @@ int snapshot_proceed(struct snapshot_answer *answer)
 {
     if (launched_by == 0)
         return 0;
-    int64_t watcher = atomic_load_explicit(&answer->watcher, memory_order_relaxed);
-    return !platform_program_lives(launched_by) ||
-           (watcher != 0 && !platform_thread_lives(launched_by, watcher));
+    if (!platform_program_lives(launched_by))
+        return 1;
+    int64_t watcher = atomic_load(&answer->watcher);
+    if (watcher == 0 || platform_thread_lives(launched_by, watcher))
+        return 0;
+    /* It is gone. If it has ended properly it has said so before, perhaps since the word was read. */
+    return atomic_load(&answer->watcher) == watcher;
 }
 
 _Noreturn static void run_in_clone(struct snapshot_answer *answer, snapshot_job *job, void *arg,
