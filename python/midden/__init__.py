@@ -123,7 +123,13 @@ def stats() -> dict[str, Any]:
     ``fallbacks``: collections that had to be made in place. ``child_cpu_s``: CPU seconds of all clones.
     ``pauses``: for each cause of a stand-still (``clone``, ``reclaim``, ``young``, ``full``) a dict of
     ``count``, ``total_s``, ``max_s``, ``p50_s``, ``p99_s``. ``heap``: ``live_bytes``, ``mapped_bytes``,
-    ``resident_bytes``, ``returned_bytes``, each None where it is not known. More keys may come.
+    ``resident_bytes``, ``returned_bytes``, each None where it is not known.
+
+    Besides: ``naps``, the time for which the program was held back, like a pause; ``middle``, how often
+    (``count``) and how many (``objects``) old objects were handed over without a search; ``oversized``,
+    components that were more than twice a slice; ``find_s``, seconds that searches took; ``finder_bytes``,
+    the most memory that one needed; ``record_bytes``, what the record of freed memory holds on to;
+    ``page_faults`` during flights; ``last_failure``, why a snapshot failed last, or None. More keys may come.
 
     Where the extension is missing, the same keys with zeros and None.
     """
@@ -143,6 +149,14 @@ def stats() -> dict[str, Any]:
             for cause in ("clone", "reclaim", "young", "full")
         },
         "heap": dict.fromkeys(("live_bytes", "mapped_bytes", "resident_bytes", "returned_bytes")),
+        "naps": {"count": 0, "total_s": 0.0, "max_s": 0.0, "p50_s": 0.0, "p99_s": 0.0},
+        "middle": {"count": 0, "objects": 0},
+        "oversized": 0,
+        "find_s": 0.0,
+        "finder_bytes": 0,
+        "record_bytes": 0,
+        "page_faults": 0,
+        "last_failure": None,
     }
 
 

@@ -36,6 +36,10 @@ class Heap(TypedDict):
     resident_bytes: int | None
     returned_bytes: int | None
 
+class Middle(TypedDict):
+    count: int
+    objects: int
+
 class Stats(TypedDict):
     enabled: bool
     in_flight: bool
@@ -47,6 +51,14 @@ class Stats(TypedDict):
     child_cpu_s: float
     pauses: Pauses
     heap: Heap
+    naps: Pause
+    middle: Middle
+    oversized: int
+    find_s: float
+    finder_bytes: int
+    record_bytes: int
+    page_faults: int
+    last_failure: str | None
 
 def enable(*, collector: bool = True, heap: bool = True, fast_collect: bool = False) -> None: ...
 def disable() -> None: ...
