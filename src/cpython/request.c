@@ -66,8 +66,9 @@ static struct in_place collect_in_place(void)
 static PyObject *fast_collect(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     (void)self;
-    bool full = PyTuple_GET_SIZE(args) == 0 && (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0);
-    if (!full && PyTuple_GET_SIZE(args) == 1 && (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0))
+    bool plain = kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0;
+    bool full = plain && PyTuple_GET_SIZE(args) == 0;
+    if (plain && PyTuple_GET_SIZE(args) == 1)
         full = PyLong_CheckExact(PyTuple_GET_ITEM(args, 0)) && PyLong_AsLong(PyTuple_GET_ITEM(args, 0)) == 2;
     PyErr_Clear();
     lifecycle_check_process();

@@ -1,6 +1,6 @@
 /* pauses.h: how often and how long the program stood still, by cause.
  *
- * A logarithmic histogram: eight buckets to a doubling of time, so a percentile is exact to about 9 %
+ * A logarithmic histogram: eight buckets to a doubling of time, so a percentile is exact to 12.5 %
  * (the bucket's upper edge is told, never more than the longest pause). Constant memory, no clock. */
 #ifndef MIDDEN_PAUSES_H
 #define MIDDEN_PAUSES_H
@@ -17,7 +17,7 @@ enum pause_cause {
 };
 const char *pause_cause_name(enum pause_cause cause);
 
-#define PAUSE_BUCKETS 320 /* 8 a doubling, 2^40 ns */
+#define PAUSE_BUCKETS 320 /* 8 a doubling, up to 2^42 ns */
 
 struct pauses {
     uint64_t count, total_ns, max_ns;
