@@ -7,7 +7,7 @@
 #define FLIGHT_SHARE 25u
 /* Up to this much the host may as well look at the whole old generation: a clone costs a program with a small
  * heap more, in page faults. The host's own full collection would take the same time. */
-#define ALL_NS 10000000u
+#define ALL_NS 20000000u
 #define HASTY 2u /* that much more when the next flight may not start yet, and cannot wait either */
 #define RETRY_NS 100000000u /* after the first failure; doubles up to 64 times that */
 #define HOST_THRESHOLD 10u  /* CPython's: so many collections of generation 1 to one of all */

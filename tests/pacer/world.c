@@ -5,7 +5,7 @@
 
 #define SEARCH_BASE_NS 1000000.0 /* the clone's start and end */
 #define ALL_LIMIT_NS \
-    20000000.0            /* pacer.c: the whole old generation by the host: 10 ms, and twice that in haste */
+    40000000.0            /* pacer.c: the whole old generation by the host: 20 ms, and twice that in haste */
 #define FAULT_NS 3000.0   /* collector.c: a page fault */
 #define REST 25.0         /* pacer.c: flights may take that share of the time */
 #define PAGE_OBJECTS 40.0 /* objects of 100 bytes */
