@@ -18,10 +18,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -49,6 +52,12 @@
 #endif
 #ifndef CLOSE_RANGE_UNSHARE
 #define CLOSE_RANGE_UNSHARE 2
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
 #endif
 
 /* --- system calls by hand ------------------------------------------------------------------------- */
@@ -168,18 +177,137 @@ void platform_unmap(void *pages, size_t bytes)
 #endif
 }
 
+void *platform_reserve(size_t bytes, size_t align)
+{
+    bytes = whole_pages(bytes);
+    if (bytes == 0 || bytes > SIZE_MAX / 2 - align || PLATFORM_FAULT(PLATFORM_FAULT_MAP))
+        return NULL;
+    int64_t at = CALL(SYS_mmap, 0, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at < 0)
+        return NULL;
+    uintptr_t start = (uintptr_t)at, aligned = (start + align - 1) & ~(align - 1), end = start + bytes + align;
+    if (aligned != start)
+        (void)CALL(SYS_munmap, start, aligned - start);
+    if (aligned + bytes != end)
+        (void)CALL(SYS_munmap, aligned + bytes, end - aligned - bytes);
+    return (void *)aligned;
+}
+
+bool platform_commit(void *pages, size_t bytes)
+{
+    return !PLATFORM_FAULT(PLATFORM_FAULT_COMMIT) &&
+           CALL(SYS_mprotect, pages, whole_pages(bytes), PROT_READ | PROT_WRITE) == 0;
+}
+
+bool platform_purge(void *pages, size_t bytes)
+{
+    return !PLATFORM_FAULT(PLATFORM_FAULT_PURGE) && CALL(SYS_madvise, pages, bytes, MADV_DONTNEED) == 0;
+}
+
+void platform_advise_huge(void *pages, size_t bytes, bool huge)
+{
+    (void)CALL(SYS_madvise, pages, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+bool platform_collapse(void *pages, size_t bytes)
+{
+    return CALL(SYS_madvise, pages, bytes, MADV_COLLAPSE) == 0;
+}
+
+bool platform_move(void *from, void *to, size_t bytes)
+{
+    bytes = whole_pages(bytes);
+    return !PLATFORM_FAULT(PLATFORM_FAULT_MOVE) &&
+           CALL(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == (int64_t)to;
+}
+
+bool platform_resident(void *pages, size_t bytes, unsigned char *each)
+{
+    size_t count = whole_pages(bytes) / platform_page_bytes();
+    if (CALL(SYS_mincore, pages, bytes, each) != 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        each[i] &= 1;
+    return true;
+}
+
+bool platform_trim_malloc(void)
+{
+#ifdef __GLIBC__
+    int saved = errno;
+    bool given = malloc_trim(0) != 0;
+    errno = saved;
+    return given;
+#else
+    return false;
+#endif
+}
+
+/* The first bytes of a small file, ended with 0. How many; negative when it cannot be read. */
+static int64_t read_text(const char *path, char *text, size_t room)
+{
+    int64_t file = CALL(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return file;
+    int64_t bytes = CALL(SYS_read, file, text, room - 1);
+    (void)CALL(SYS_close, file);
+    text[bytes > 0 ? bytes : 0] = '\0';
+    return bytes;
+}
+
+static size_t number_in(const char *text)
+{
+    size_t number = 0;
+    while (*text == ' ')
+        text++;
+    if (*text < '0' || *text > '9')
+        return SIZE_MAX; /* "max" */
+    for (; *text >= '0' && *text <= '9'; text++)
+        number = number * 10 + (size_t)(*text - '0');
+    return number;
+}
+
+/* Of the control group that the process is in, with version 2, or that its container is (its own root, then). */
+static size_t group_available(void)
+{
+    char text[1024], path[1100];
+    const char *group = "";
+    if (read_text("/proc/self/cgroup", text, sizeof text) > 0) {
+        char *line = strstr(text, "0::/");
+        if (line != NULL) {
+            group = line + 3;
+            line[3 + strcspn(line + 3, "\n")] = '\0';
+        }
+    }
+    char figure[64];
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
+    if (read_text(path, figure, sizeof figure) <= 0)
+        return SIZE_MAX;
+    size_t limit = number_in(figure);
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.current", group);
+    if (limit == SIZE_MAX || read_text(path, figure, sizeof figure) <= 0)
+        return SIZE_MAX;
+    size_t used = number_in(figure);
+    return used < limit ? limit - used : 0;
+}
+
+size_t platform_available_bytes(void)
+{
+    char text[512];
+    size_t available = SIZE_MAX, group = group_available();
+    if (read_text("/proc/meminfo", text, sizeof text) > 0) {
+        const char *line = strstr(text, "MemAvailable:");
+        if (line != NULL)
+            available = number_in(line + sizeof "MemAvailable:" - 1) * 1024;
+    }
+    return group < available ? group : available;
+}
+
 size_t platform_resident_bytes(void)
 {
     /* "total resident ...", in pages */
     char text[128];
-    int64_t bytes = -1;
-    int64_t file = CALL(SYS_openat, AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    if (file >= 0) {
-        bytes = CALL(SYS_read, file, text, sizeof text - 1);
-        (void)CALL(SYS_close, file);
-    }
-    if (bytes > 0) {
-        text[bytes] = '\0';
+    if (read_text("/proc/self/statm", text, sizeof text) > 0) {
         const char *at = text;
         while (*at != '\0' && *at != ' ')
             at++;

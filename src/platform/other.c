@@ -42,6 +42,57 @@ void platform_unmap(void *pages, size_t bytes)
     (void)pages, (void)bytes;
 }
 
+void *platform_reserve(size_t bytes, size_t align)
+{
+    (void)bytes, (void)align;
+    return NULL;
+}
+
+bool platform_commit(void *pages, size_t bytes)
+{
+    (void)pages, (void)bytes;
+    return false;
+}
+
+bool platform_purge(void *pages, size_t bytes)
+{
+    (void)pages, (void)bytes;
+    return false;
+}
+
+void platform_advise_huge(void *pages, size_t bytes, bool huge)
+{
+    (void)pages, (void)bytes, (void)huge;
+}
+
+bool platform_collapse(void *pages, size_t bytes)
+{
+    (void)pages, (void)bytes;
+    return false;
+}
+
+bool platform_move(void *from, void *to, size_t bytes)
+{
+    (void)from, (void)to, (void)bytes;
+    return false;
+}
+
+bool platform_resident(void *pages, size_t bytes, unsigned char *each)
+{
+    (void)pages, (void)bytes, (void)each;
+    return false;
+}
+
+bool platform_trim_malloc(void)
+{
+    return false;
+}
+
+size_t platform_available_bytes(void)
+{
+    return SIZE_MAX;
+}
+
 uint64_t platform_page_faults(void)
 {
     return 0;

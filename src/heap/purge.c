@@ -1,0 +1,248 @@
+/* purge.c: giving pages back to the system.
+ *
+ * Two ways. The tick gives back whole units and rooms that have been free for a while; it is all that a
+ * program under load sees, and costs one look at a few counters when there is nothing. heap_purge looks into every
+ * slab, and gives back each page that no block touches. An arena goes back in runs of pages, one system call for
+ * each run, and only if enough of it is free: a huge page that is nearly full stays whole. */
+#include "internal.h"
+
+#define PAGES_PER_ARENA ((size_t)HEAP_ARENA / HEAP_PAGE)
+/* Free pages from which a huge page is broken up. */
+#ifndef MIDDEN_TORTURE
+#define BREAK_ON_TICK (PAGES_PER_ARENA / 4)
+#define BREAK_ON_PURGE (PAGES_PER_ARENA / 16)
+#else
+#define BREAK_ON_TICK 1u
+#define BREAK_ON_PURGE 1u
+#endif
+/* Unused memory that is not worth giving back in exchange for fresh: as much is lost in any heap. */
+#define EXCHANGE_FROM ((size_t)4 << 20)
+#define EXCHANGE_AT_ONCE ((size_t)1 << 20)
+
+/* --- one arena ---------------------------------------------------------------------------------- */
+
+struct page_set {
+    uint16_t units[UNITS_PER_ARENA]; /* a bit for each page */
+};
+
+static bool page_in(const struct page_set *set, size_t page)
+{
+    return (set->units[page / PAGES_PER_UNIT] >> (page % PAGES_PER_UNIT) & 1) != 0;
+}
+
+static void page_drop(struct page_set *set, size_t page)
+{
+    set->units[page / PAGES_PER_UNIT] &= (uint16_t)~(1u << (page % PAGES_PER_UNIT));
+}
+
+/* Where the system's pages are larger than ours: only whole ones of its. */
+static void round_in(const struct heap *heap, struct page_set *set)
+{
+    size_t step = heap->inside->page_bytes / HEAP_PAGE;
+    for (size_t page = 0; step > 1 && page < PAGES_PER_ARENA; page += step)
+        for (size_t i = 0; i < step; i++)
+            if (!page_in(set, page + i)) {
+                for (i = 0; i < step; i++)
+                    page_drop(set, page + i);
+                break;
+            }
+}
+
+/* Give the pages of a set back. What the system refuses is taken out of the set. Returns bytes. */
+static size_t give(struct heap *heap, char *start, struct page_set *set)
+{
+    size_t given = 0;
+    for (size_t page = 0; page < PAGES_PER_ARENA;) {
+        if (!page_in(set, page)) {
+            page++;
+            continue;
+        }
+        size_t end = page;
+        while (end < PAGES_PER_ARENA && page_in(set, end))
+            end++;
+        size_t bytes = (end - page) * HEAP_PAGE;
+        if (platform_purge(start + page * HEAP_PAGE, bytes)) {
+            given += bytes;
+            heap->inside->purges++;
+        } else {
+            for (size_t i = page; i < end; i++)
+                page_drop(set, i);
+        }
+        page = end;
+    }
+    heap->inside->returned_bytes += given;
+    return given;
+}
+
+/* The arena no longer deserves a huge page. */
+static void forsake(struct heap *heap, struct arena *arena, char *start)
+{
+    if (!arena->huge)
+        return;
+    platform_advise_huge(start, HEAP_ARENA, false);
+    heap->inside->advised++;
+    arena->huge = false;
+}
+
+/* Give back the free units of a mask. */
+static size_t give_units(struct heap *heap, unsigned region, uint32_t number, uint32_t units, size_t break_from)
+{
+    struct arena *arena = arena_at(heap, region, number);
+    char *start = arena_start(heap, region, number);
+    size_t pages = (size_t)__builtin_popcount(units) * PAGES_PER_UNIT;
+    if (units == 0 || (arena->huge && pages + arena->purged_pages < break_from))
+        return 0;
+    struct page_set set = {{0}};
+    for (unsigned i = 0; i < UNITS_PER_ARENA; i++)
+        if (units >> i & 1)
+            set.units[i] = UINT16_MAX;
+    forsake(heap, arena, start);
+    size_t given = give(heap, start, &set);
+    for (unsigned i = 0; i < UNITS_PER_ARENA; i++)
+        if ((units >> i & 1) && set.units[i] == UINT16_MAX) {
+            arena->dirty &= ~((uint32_t)1 << i);
+            heap->inside->regions[region].dirty_units--;
+        }
+    arena->stale &= arena->dirty;
+    arena_relist(heap, region, number);
+    return given;
+}
+
+/* --- the tick ----------------------------------------------------------------------------------- */
+
+size_t heap_dirty_bytes(const struct heap *heap)
+{
+    const struct heap_inside *inside = heap->inside;
+    return (inside->regions[HEAP_OBJECTS].dirty_units + inside->regions[HEAP_BUFFERS].dirty_units) * HEAP_UNIT +
+           inside->rooms.dirty_bytes;
+}
+
+void heap_tick(struct heap *heap, uint64_t now_ns)
+{
+    struct heap_inside *inside = heap->inside;
+    if (now_ns - inside->tick_ns < HEAP_TICK_NS)
+        return;
+    inside->tick_ns = now_ns;
+    inside->turn++;
+    heap_settle(heap);
+    for (unsigned region = 0; region < HEAP_REGIONS; region++) {
+        struct region *r = &inside->regions[region];
+        if (r->dirty_units == 0)
+            continue;
+        for (uint32_t number = 0; number < r->arenas_open; number++) {
+            struct arena *arena = arena_at(heap, region, number);
+            if (arena->stale != 0)
+                give_units(heap, region, number, arena->stale, BREAK_ON_TICK);
+            arena->stale = arena->dirty;
+        }
+    }
+    if (inside->rooms.dirty_bytes != 0)
+        rooms_purge(heap, inside->turn - 1, SIZE_MAX);
+}
+
+void purge_in_exchange(struct heap *heap, unsigned region, size_t bytes)
+{
+    struct heap_inside *inside = heap->inside;
+    if (heap_dirty_bytes(heap) < EXCHANGE_FROM)
+        return;
+    bytes = bytes < EXCHANGE_AT_ONCE ? EXCHANGE_AT_ONCE : bytes;
+    size_t given = inside->rooms.dirty_bytes != 0 ? rooms_purge(heap, UINT32_MAX, bytes) : 0;
+    for (unsigned other = 0; other < HEAP_REGIONS && given < bytes; other++) {
+        struct region *r = &inside->regions[other];
+        /* The emptiest arenas first. */
+        for (uint64_t lists = other == region ? 0 : r->occupied[1]; lists != 0 && given < bytes;
+             lists &= lists - 1) {
+            uint32_t number = r->lists[1 + UNITS_PER_ARENA + (unsigned)__builtin_ctzll(lists)];
+            while (number != 0 && given < bytes) {
+                uint32_t next = arena_at(heap, other, number - 1)->next;
+                given += give_units(heap, other, number - 1, arena_at(heap, other, number - 1)->dirty,
+                                    BREAK_ON_TICK);
+                number = next;
+            }
+        }
+    }
+}
+
+/* --- all of it ---------------------------------------------------------------------------------- */
+
+/* The pages of a slab that no block touches, and that may hold memory. */
+static uint16_t empty_pages(const struct heap *heap, const struct heap_slab *slab, bool huge)
+{
+    struct slot_set live;
+    uint32_t used = slab->purged;
+    if (slab->live != 0) {
+        slab_live_slots(heap, slab, &live);
+        for (unsigned word = 0; word * 64 < slab->carved; word++)
+            for (uint64_t bits = live.words[word]; bits != 0; bits &= bits - 1)
+                used |= slot_pages(slab, word * 64 + (unsigned)__builtin_ctzll(bits));
+    }
+    if (!huge) /* what was never carved was never touched; a huge page brought it along */
+        for (size_t page = 0; page < PAGES_PER_UNIT; page++)
+            if (page * HEAP_PAGE >= (size_t)slab->carved * slab->slot_bytes)
+                used |= 1u << page;
+    return (uint16_t)~used;
+}
+
+static size_t purge_arena(struct heap *heap, unsigned region, uint32_t number)
+{
+    struct arena *arena = arena_at(heap, region, number);
+    char *start = arena_start(heap, region, number);
+    struct heap_slab *slabs = heap_slab_of(heap, start);
+    struct page_set set;
+    size_t pages = 0;
+    for (unsigned i = 0; i < UNITS_PER_ARENA; i++) {
+        uint32_t bit = (uint32_t)1 << i;
+        if (arena->free & bit)
+            set.units[i] = arena->dirty & bit ? UINT16_MAX : 0;
+        else
+            set.units[i] = slabs[i].live == slabs[i].capacity ? 0 : empty_pages(heap, &slabs[i], arena->huge);
+    }
+    round_in(heap, &set);
+    for (unsigned i = 0; i < UNITS_PER_ARENA; i++)
+        pages += (size_t)__builtin_popcount(set.units[i]);
+    if (pages == 0 || (arena->huge && pages < BREAK_ON_PURGE))
+        return 0;
+    /* The links of free slots lie in these pages: take them off the lists first. A page that the system then
+     * refuses to take counts as gone all the same, and is used again like any other. */
+    struct page_set whole = set;
+    for (unsigned i = 0; i < UNITS_PER_ARENA; i++)
+        if ((arena->free >> i & 1) == 0) {
+            uint32_t carved = ((uint32_t)slabs[i].carved * slabs[i].slot_bytes + HEAP_PAGE - 1) / HEAP_PAGE;
+            uint16_t touched = (uint16_t)(set.units[i] & ((1u << carved) - 1));
+            if (touched != 0)
+                slab_drop_pages(heap, &slabs[i], touched);
+        }
+    forsake(heap, arena, start);
+    size_t given = give(heap, start, &set);
+    for (unsigned i = 0; i < UNITS_PER_ARENA; i++)
+        if ((arena->free >> i & 1) && whole.units[i] != 0 && set.units[i] == UINT16_MAX) {
+            arena->dirty &= ~((uint32_t)1 << i);
+            heap->inside->regions[region].dirty_units--;
+        }
+    arena->stale &= arena->dirty;
+    arena_relist(heap, region, number);
+    return given;
+}
+
+size_t heap_purge(struct heap *heap, uint64_t budget_ns, bool *done)
+{
+    struct heap_inside *inside = heap->inside;
+    uint64_t start_ns = budget_ns != UINT64_MAX ? platform_now_ns() : 0;
+    size_t given = 0;
+    if (inside->purge_region == 0 && inside->purge_arena == 0) {
+        heap_settle(heap);
+        if (!inside->evacuating)
+            slabs_settle(heap);
+        given += rooms_purge(heap, UINT32_MAX, SIZE_MAX);
+    }
+    *done = false;
+    for (; inside->purge_region < HEAP_REGIONS; inside->purge_region++, inside->purge_arena = 0)
+        while (inside->purge_arena < inside->regions[inside->purge_region].arenas_open) {
+            if (budget_ns != UINT64_MAX && platform_now_ns() - start_ns >= budget_ns)
+                return given;
+            given += purge_arena(heap, inside->purge_region, inside->purge_arena++);
+        }
+    inside->purge_region = inside->purge_arena = 0;
+    *done = true;
+    return given;
+}

@@ -1,0 +1,265 @@
+/* space.c: the range, the tables beside it, arenas and units.
+ *
+ * The range is address space only. Arenas are opened one after the other; what lies before the last is usable
+ * memory, so the system keeps one record of it (and one more for each change of advice about huge pages). */
+#include "internal.h"
+
+#define LARGEST_RANGE ((size_t)1 << 40)
+#define SMALLEST_RANGE ((size_t)64 << 20)
+#define COMMIT_AT_MOST ((size_t)64 << 20)
+
+/* --- tables ------------------------------------------------------------------------------------- */
+
+bool table_reach(struct table *table, size_t bytes)
+{
+    if (bytes <= table->committed)
+        return true;
+    size_t wanted = bytes + bytes / 8 + HEAP_UNIT;
+    wanted = wanted < table->reserved ? wanted & ~(HEAP_UNIT - 1) : table->reserved;
+    if (bytes > wanted || !platform_commit(table->at + table->committed, wanted - table->committed))
+        return false;
+    table->committed = wanted;
+    return true;
+}
+
+static char *table_place(struct table *table, char *at, size_t bytes)
+{
+    bytes = (bytes + HEAP_UNIT - 1) & ~(HEAP_UNIT - 1);
+    *table = (struct table){.at = at, .reserved = bytes};
+    return at + bytes;
+}
+
+/* Lay the tables out from `at` on; returns their end. */
+static char *tables_place(struct heap_inside *inside, char *at)
+{
+    size_t span = inside->region_span, units = span / HEAP_UNIT;
+    /* One table of descriptors, in three parts that grow on their own. */
+    for (unsigned part = 0; part <= HEAP_REGIONS; part++)
+        at = table_place(&inside->slabs[part], at,
+                         units * (part == HEAP_REGIONS ? 2 : 1) * sizeof(struct heap_slab));
+    for (unsigned region = 0; region < HEAP_REGIONS; region++)
+        at = table_place(&inside->arenas[region], at, span / HEAP_ARENA * sizeof(struct arena));
+    at = table_place(&inside->marks, at, span / HEAP_GRAIN / 8);
+    at = table_place(&inside->freed, at, span / HEAP_GRAIN / 8);
+    for (unsigned region = 0; region < HEAP_REGIONS; region++)
+        at = table_place(&inside->sites[region], at, span / HEAP_GRAIN * sizeof(uint32_t));
+    return at;
+}
+
+static bool range_reserve(struct heap *heap, struct heap_inside *inside, size_t bytes)
+{
+    inside->region_span = bytes / 4;
+    inside->tables_bytes = (size_t)(tables_place(inside, NULL) - (char *)NULL);
+    inside->tables = platform_reserve(inside->tables_bytes, HEAP_UNIT);
+    if (inside->tables == NULL)
+        return false;
+    heap->base = platform_reserve(bytes, HEAP_ARENA);
+    if (heap->base == NULL) {
+        platform_unmap(inside->tables, inside->tables_bytes);
+        return false;
+    }
+    heap->span = bytes;
+    tables_place(inside, inside->tables);
+    heap->slabs = (struct heap_slab *)inside->slabs[0].at;
+    return true;
+}
+
+/* --- the heap itself ---------------------------------------------------------------------------- */
+
+struct both {
+    struct heap heap;
+    struct heap_inside inside;
+};
+
+struct heap *heap_new(const struct heap_options *options)
+{
+    if (platform_page_bytes() > HEAP_UNIT)
+        return NULL;
+    struct both *both = platform_map(sizeof *both);
+    if (both == NULL)
+        return NULL;
+    struct heap *heap = &both->heap;
+    struct heap_inside *inside = &both->inside;
+    size_t asked = options != NULL ? options->reserve : 0;
+    size_t bytes = asked != 0 ? asked : LARGEST_RANGE;
+    while (bytes >= SMALLEST_RANGE && !range_reserve(heap, inside, bytes))
+        bytes = asked != 0 ? 0 : bytes / 4;
+    if (bytes < SMALLEST_RANGE) {
+        platform_unmap(both, sizeof *both);
+        return NULL;
+    }
+    heap->inside = inside;
+    inside->page_bytes = platform_page_bytes();
+    inside->turn = 1;
+    inside->none.bin = BIN_NONE;
+    inside->none.floor = FLOOR_NEVER;
+    for (unsigned region = 0; region < HEAP_REGIONS; region++)
+        for (unsigned i = 0; i < HEAP_CLASSES; i++)
+            heap->current[region][i] = &inside->none;
+    /* Where the system gives huge pages unasked, it shall ask us. */
+    platform_advise_huge(heap->base, heap->span, false);
+    return heap;
+}
+
+void heap_delete(struct heap *heap)
+{
+    if (heap == NULL)
+        return;
+    platform_unmap(heap->base, heap->span);
+    platform_unmap(heap->inside->tables, heap->inside->tables_bytes);
+    platform_unmap(heap, sizeof(struct both));
+}
+
+/* --- arenas ------------------------------------------------------------------------------------- */
+
+static void arena_unlist(struct heap *heap, unsigned region, uint32_t number)
+{
+    struct region *r = &heap->inside->regions[region];
+    struct arena *arena = arena_at(heap, region, number);
+    if (arena->list == 0)
+        return;
+    if (arena->prev != 0)
+        arena_at(heap, region, arena->prev - 1)->next = arena->next;
+    else
+        r->lists[arena->list] = arena->next;
+    if (arena->next != 0)
+        arena_at(heap, region, arena->next - 1)->prev = arena->prev;
+    if (r->lists[arena->list] == 0)
+        r->occupied[arena->list > UNITS_PER_ARENA] &= ~((uint64_t)1 << ((arena->list - 1) % UNITS_PER_ARENA));
+    arena->list = 0;
+}
+
+void arena_relist(struct heap *heap, unsigned region, uint32_t number)
+{
+    struct region *r = &heap->inside->regions[region];
+    struct arena *arena = arena_at(heap, region, number);
+    unsigned taken = (unsigned)__builtin_popcount(~arena->free), list = 0;
+    if (arena->free != 0)
+        list = 1 + taken + (arena->dirty != 0 ? (unsigned)UNITS_PER_ARENA : 0);
+    if (list == arena->list)
+        return;
+    arena_unlist(heap, region, number);
+    if (list == 0)
+        return;
+    arena->list = (uint8_t)list;
+    arena->prev = 0;
+    arena->next = r->lists[list];
+    if (arena->next != 0)
+        arena_at(heap, region, arena->next - 1)->prev = number + 1;
+    r->lists[list] = number + 1;
+    r->occupied[list > UNITS_PER_ARENA] |= (uint64_t)1 << ((list - 1) % UNITS_PER_ARENA);
+}
+
+/* An arena that was opened when the heap was small is made huge when the heap is large and it is dense; one
+ * for each that is opened, so that nobody waits for all of them. */
+static void collapse_one(struct heap *heap, unsigned region)
+{
+    struct region *r = &heap->inside->regions[region];
+    while (r->collapsed < r->arenas_open) {
+        struct arena *arena = arena_at(heap, region, r->collapsed);
+        char *at = arena_start(heap, region, r->collapsed);
+        r->collapsed++;
+        if (arena->huge)
+            continue;
+        if (arena->free != 0 || arena->purged_pages != 0)
+            continue;
+        platform_advise_huge(at, HEAP_ARENA, true);
+        heap->inside->advised++;
+        arena->huge = true;
+        (void)platform_collapse(at, HEAP_ARENA);
+        return;
+    }
+}
+
+static bool arena_open(struct heap *heap, unsigned region)
+{
+    struct heap_inside *inside = heap->inside;
+    struct region *r = &inside->regions[region];
+    uint32_t number = r->arenas_open;
+    size_t end = (size_t)(number + 1) * HEAP_ARENA;
+    if (end > inside->region_span || !table_reach(&inside->arenas[region], (number + 1) * sizeof(struct arena)) ||
+        !table_reach(&inside->slabs[region], end / HEAP_UNIT * sizeof(struct heap_slab)))
+        return false;
+    if (inside->marks.committed != 0 && region == HEAP_OBJECTS && !table_reach(&inside->marks, end / HEAP_GRAIN / 8))
+        return false;
+    if (inside->sites_enabled && !table_reach(&inside->sites[region], end / HEAP_GRAIN * sizeof(uint32_t)))
+        return false;
+    if (end > r->committed) {
+        size_t more = (r->committed / 8 + HEAP_ARENA - 1) & ~(HEAP_ARENA - 1);
+        more = more < HEAP_ARENA ? HEAP_ARENA : more > COMMIT_AT_MOST ? COMMIT_AT_MOST : more;
+        if (r->committed + more > inside->region_span)
+            more = inside->region_span - r->committed;
+        if (!platform_commit(arena_start(heap, region, 0) + r->committed, more))
+            return false;
+        r->committed += more;
+    }
+    struct arena *arena = arena_at(heap, region, number);
+    *arena = (struct arena){.free = ALL_UNITS};
+    r->arenas_open++;
+    if (end > HUGE_FROM) {
+        platform_advise_huge(arena_start(heap, region, number), HEAP_ARENA, true);
+        inside->advised++;
+        arena->huge = true;
+        arena->dirty = ALL_UNITS; /* the first touch brings all of it */
+        r->dirty_units += UNITS_PER_ARENA;
+        if (end > 2 * HUGE_FROM)
+            collapse_one(heap, region);
+    }
+    arena_relist(heap, region, number);
+    return true;
+}
+
+/* --- units -------------------------------------------------------------------------------------- */
+
+struct heap_slab *unit_take(struct heap *heap, unsigned region)
+{
+    struct heap_inside *inside = heap->inside;
+    struct region *r = &inside->regions[region];
+    if (r->occupied[1] == 0) {
+        if (r->occupied[0] == 0 && !arena_open(heap, region))
+            return NULL;
+        purge_in_exchange(heap, region, HEAP_UNIT);
+    }
+    /* What holds memory first; of those the fullest arena, so that the others become empty. */
+    unsigned with_dirty = r->occupied[1] != 0;
+    unsigned list = 64u - (unsigned)__builtin_clzll(r->occupied[with_dirty]) + with_dirty * (unsigned)UNITS_PER_ARENA;
+    uint32_t number = r->lists[list] - 1;
+    struct arena *arena = arena_at(heap, region, number);
+    unsigned unit = (unsigned)__builtin_ctz(with_dirty ? arena->dirty : arena->free);
+    uint32_t bit = (uint32_t)1 << unit;
+    arena->free &= ~bit;
+    if (arena->dirty & bit)
+        r->dirty_units--;
+    arena->dirty &= ~bit;
+    arena->stale &= ~bit;
+    arena_relist(heap, region, number);
+    if (arena->free == 0 && !arena->huge && arena->purged_pages == 0 && r->collapsed > number) {
+        /* It was sparse once, and is dense again: the system may make it huge when it likes. */
+        platform_advise_huge(arena_start(heap, region, number), HEAP_ARENA, true);
+        inside->advised++;
+        arena->huge = true;
+    }
+    struct heap_slab *slab = heap_slab_of(heap, arena_start(heap, region, number) + unit * HEAP_UNIT);
+    slab->kind = HEAP_UNIT_SLAB;
+    slab->region = (uint8_t)region;
+    slab->flags = 0;
+    slab->free = NULL;
+    return slab;
+}
+
+void unit_give(struct heap *heap, struct heap_slab *slab)
+{
+    unsigned unit;
+    struct arena *arena = arena_of(heap, slab, &unit);
+    uint32_t bit = (uint32_t)1 << unit;
+    arena->purged_pages = (uint16_t)(arena->purged_pages - __builtin_popcount(slab->purged));
+    slab->purged = 0;
+    slab->kind = HEAP_UNIT_FREE;
+    slab->flags = 0;
+    slab->free = NULL;
+    slab->bin = BIN_NONE;
+    arena->free |= bit;
+    arena->dirty |= bit;
+    heap->inside->regions[slab->region].dirty_units++;
+    arena_relist(heap, slab->region, (uint32_t)(arena - arena_at(heap, slab->region, 0)));
+}
