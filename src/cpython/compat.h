@@ -157,12 +157,11 @@ static inline bool compat_finalizing(void)
 
 /* --- threads and interpreters ------------------------------------------------------------------- */
 
-/* Whether the calling thread runs the given interpreter. Cheap; needs no GIL. */
+/* Whether the calling thread runs the given interpreter; NULL is nobody's. Cheap; needs no GIL. */
 static inline bool compat_runs(PyInterpreterState *interpreter)
 {
 #if PY_VERSION_HEX < 0x030C0000
-    (void)interpreter; /* one GIL for all: who frees, holds it */
-    return true;
+    return interpreter != NULL; /* one GIL for all: who frees, holds it */
 #elif PY_VERSION_HEX < 0x030D0000
     PyThreadState *thread = _PyThreadState_UncheckedGet();
     return thread != NULL && thread->interp == interpreter;

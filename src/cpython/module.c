@@ -1,12 +1,14 @@
 /* module.c: midden._core, what Python sees of the collector. The package documents it; here are types only. */
 #include "collector.h"
 
+#include "domains.h"
 #include "platform/platform.h"
 #include "record.h"
 
 #include <math.h>
 
 static PyObject *unsupported; /* midden.Unsupported */
+static const char *heap_why; /* why the heap does not serve */
 
 /* --- enable, disable, collect ------------------------------------------------------------------- */
 
@@ -17,6 +19,8 @@ static PyObject *core_enable(PyObject *self, PyObject *args, PyObject *kwargs)
     int with_collector = 1, heap = 1, fast_collect = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|ppp", names, &with_collector, &heap, &fast_collect))
         return NULL;
+    if (heap)
+        heap_why = domains_serve();
     if (!with_collector)
         Py_RETURN_NONE;
     const char *why = lifecycle_enable(fast_collect != 0);

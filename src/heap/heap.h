@@ -85,6 +85,7 @@ struct heap {
 
 struct heap_options {
     size_t reserve; /* bytes of address space, a power of two from 64 MiB on; 0: 1 TiB, less where refused */
+    bool ticks;     /* call heap_tick from within, as units and rooms become free */
 };
 
 /* A new heap; NULL when the system refuses even the smallest range. options may be NULL. */

@@ -87,7 +87,8 @@ struct heap_inside {
     uint64_t tick_ns;
     uint32_t turn;       /* counts ticks */
     uint32_t freed_epoch; /* 0: heap_freed_begin was never called */
-    bool sites_enabled, evacuating;
+    bool sites_enabled, evacuating, ticks;
+    uint32_t given; /* units and rooms that became free, to tell when to look at the clock */
     uint32_t purge_region, purge_arena; /* where heap_purge goes on */
     size_t purge_returned;
     size_t returned_bytes, moved_blocks, moved_bytes, advised, purges;
@@ -187,6 +188,8 @@ size_t rooms_purge(struct heap *heap, uint32_t before_turn, size_t at_most);
 
 /* --- purge.c ------------------------------------------------------------------------------------ */
 
+/* A unit or a room became free. */
+void purge_given(struct heap *heap);
 /* About to touch so many fresh bytes: give back as much elsewhere, if much lies unused. */
 void purge_in_exchange(struct heap *heap, unsigned region, size_t bytes);
 

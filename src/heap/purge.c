@@ -15,6 +15,7 @@
 #define BREAK_ON_TICK 1u
 #define BREAK_ON_PURGE 1u
 #endif
+#define LOOK_EVERY 16u /* so many free units and rooms to a look at the clock */
 /* Unused memory that is not worth giving back in exchange for fresh: as much is lost in any heap. */
 #define EXCHANGE_FROM ((size_t)4 << 20)
 #define EXCHANGE_AT_ONCE ((size_t)1 << 20)
@@ -138,6 +139,12 @@ void heap_tick(struct heap *heap, uint64_t now_ns)
     }
     if (inside->rooms.dirty_bytes != 0)
         rooms_purge(heap, inside->turn - 1, SIZE_MAX);
+}
+
+void purge_given(struct heap *heap)
+{
+    if (++heap->inside->given % LOOK_EVERY == 0 && heap->inside->ticks)
+        heap_tick(heap, platform_now_ns());
 }
 
 void purge_in_exchange(struct heap *heap, unsigned region, size_t bytes)

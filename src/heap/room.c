@@ -230,6 +230,7 @@ void room_free(struct heap *heap, struct heap_slab *room)
     if (room->resident_pages * HEAP_PAGE > KEEP_AT_MOST)
         cut(heap, room, 0);
     room_put(heap, room);
+    purge_given(heap);
 }
 
 void *room_realloc(struct heap *heap, void *block, struct heap_slab *room, size_t bytes)

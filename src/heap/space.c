@@ -91,6 +91,7 @@ struct heap *heap_new(const struct heap_options *options)
     heap->inside = inside;
     inside->page_bytes = platform_page_bytes();
     inside->turn = 1;
+    inside->ticks = options != NULL && options->ticks;
     inside->none.bin = BIN_NONE;
     inside->none.floor = FLOOR_NEVER;
     for (unsigned region = 0; region < HEAP_REGIONS; region++)
@@ -262,4 +263,5 @@ void unit_give(struct heap *heap, struct heap_slab *slab)
     arena->dirty |= bit;
     heap->inside->regions[slab->region].dirty_units++;
     arena_relist(heap, slab->region, (uint32_t)(arena - arena_at(heap, slab->region, 0)));
+    purge_given(heap);
 }
