@@ -171,4 +171,15 @@ static inline bool compat_runs(PyInterpreterState *interpreter)
 #endif
 }
 
+/* Whether the calling thread holds that interpreter's GIL, given that it holds one. */
+static inline bool compat_holds(PyInterpreterState *interpreter)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    (void)interpreter;
+    return true;
+#else
+    return compat_runs(interpreter);
+#endif
+}
+
 #endif

@@ -111,23 +111,38 @@ static inline struct heap_slab *heap_slab_of(const struct heap *heap, const void
     return heap->slabs + (((uintptr_t)address - (uintptr_t)heap->base) >> HEAP_UNIT_SHIFT);
 }
 
+/* The usual way: a slot of a small class, from its current slab's list. NULL: take the slow way. */
+static inline void *heap_alloc_fast(struct heap *heap, enum heap_region region, size_t bytes)
+{
+    if (__builtin_expect(bytes > HEAP_SMALLEST_STEP_END, 0))
+        return NULL;
+    struct heap_slab *slab = heap->current[region][(bytes + HEAP_GRAIN - 1) / HEAP_GRAIN];
+    void *block = slab->free;
+    if (__builtin_expect(block != NULL, 1)) {
+        slab->free = *(void **)block;
+        slab->live++;
+    }
+    return block;
+}
+
 /* A block of at least so many bytes, aligned to 16; distinct from all others also when bytes is 0. NULL: no
  * memory. Its content is undefined. */
 static inline void *heap_alloc(struct heap *heap, enum heap_region region, size_t bytes)
 {
-    if (__builtin_expect(bytes <= HEAP_SMALLEST_STEP_END, 1)) {
-        struct heap_slab *slab = heap->current[region][(bytes + HEAP_GRAIN - 1) / HEAP_GRAIN];
-        void *block = slab->free;
-        if (__builtin_expect(block != NULL, 1)) {
-            slab->free = *(void **)block;
-            slab->live++;
-            return block;
-        }
-    }
-    return heap_alloc_slowly(heap, region, bytes);
+    void *block = heap_alloc_fast(heap, region, bytes);
+    return __builtin_expect(block != NULL, 1) ? block : heap_alloc_slowly(heap, region, bytes);
 }
 
-/* The same, all zero. */
+/* Make a small block zero, by whole grains; a call of memset would take longer. */
+static inline void *heap_zero(void *block, size_t bytes)
+{
+    char *at = block;
+    for (char *end = at + bytes; at < end; at += HEAP_GRAIN)
+        memset(at, 0, HEAP_GRAIN);
+    return block;
+}
+
+/* The same as heap_alloc, all zero. */
 void *heap_alloc_zeroed(struct heap *heap, enum heap_region region, size_t bytes);
 
 /* pre: block came from this heap and was not freed. NULL is not allowed. */
