@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Unsupported",
     "collect",
+    "compact",
     "disable",
     "enable",
     "hold",
@@ -61,17 +62,19 @@ else:
 
 
 def enable(*, collector: bool = True, heap: bool = True, fast_collect: bool = False) -> None:
-    """Let midden take over the oldest generation of the garbage collector.
+    """Let midden take over the oldest generation of the garbage collector, and serve Python's memory.
 
     From now on CPython never collects that generation by itself; midden finds its dead cycles in clones of
     the process, and CPython's young collections reclaim them. The `gc` module keeps its meaning:
     ``gc.disable()`` stops the automatic work of both, ``gc.collect()`` still collects everything, at once.
 
-    collector: run concurrent collections. heap: reserved for midden's own heap, which this version does not
-    have yet. fast_collect: let ``gc.collect()`` use midden's finder, with the same meaning and return value.
+    collector: run concurrent collections. heap: serve new objects and buffers from midden's own heap, which gives
+    memory back (`compact`); what was allocated before stays where it is. A tool that watches allocations
+    (tracemalloc, memray, PYTHONMALLOC) keeps the heap out, since it would lose sight of them:
+    ``stats()["heap"]["declined"]`` then says why. fast_collect: let ``gc.collect()`` use midden's finder, with the same meaning and return value.
 
-    Enabling twice is allowed; the last call's arguments hold. Raises `Unsupported` where the collector
-    cannot run, and then nothing has changed.
+    Enabling twice is allowed; what is on stays on. Raises `Unsupported` where the collector cannot run (or,
+    with ``collector=False``, the heap), and then nothing has changed.
     """
     if _core is None:
         raise Unsupported(_missing)
@@ -81,7 +84,8 @@ def enable(*, collector: bool = True, heap: bool = True, fast_collect: bool = Fa
 def disable() -> None:
     """Go back to stock CPython entirely.
 
-    A snapshot in flight is dropped; what it would have found is found later by CPython's own collections.
+    A snapshot in flight is dropped; what it would have found is found later by CPython's own collections. The
+    heap serves no new requests; what it holds lives on, and goes back to it.
     Does nothing when midden is not enabled.
     """
     if _core is not None:
@@ -115,6 +119,19 @@ def collect(
     return _core.collect(wait=wait, timeout=timeout, in_place=in_place)
 
 
+def compact() -> int:
+    """Give back all memory that can be given back, now, and return how many bytes that was.
+
+    Buffers that belong to one object (the items of lists, the tables of dicts and sets, bytearrays, arrays) move
+    out of sparsely used memory, where nobody can notice; then every empty page of the heap goes back to the
+    system, and the C library is asked for its own (``malloc_trim``). The program stands still meanwhile. The same
+    happens by itself, in slices, when the program is idle or memory is short.
+
+    Returns 0 where midden cannot run. Raises RuntimeError within a garbage collection.
+    """
+    return 0 if _core is None else _core.compact()
+
+
 def stats() -> dict[str, Any]:
     """Return a new dict of what midden has done in this process.
 
@@ -122,8 +139,12 @@ def stats() -> dict[str, Any]:
     of those brought no answer. ``candidates``, ``reclaimed``: objects proposed, and objects freed.
     ``fallbacks``: collections that had to be made in place. ``child_cpu_s``: CPU seconds of all clones.
     ``pauses``: for each cause of a stand-still (``clone``, ``reclaim``, ``young``, ``full``) a dict of
-    ``count``, ``total_s``, ``max_s``, ``p50_s``, ``p99_s``. ``heap``: ``live_bytes``, ``mapped_bytes``,
-    ``resident_bytes``, ``returned_bytes``, each None where it is not known.
+    ``count``, ``total_s``, ``max_s``, ``p50_s``, ``p99_s``. ``heap``: ``live_bytes`` in blocks,
+    ``mapped_bytes`` of address space in use, ``resident_bytes`` that hold memory, ``returned_bytes`` given back so
+    far, each None where it is not known (without the heap, ``resident_bytes`` is the process's);
+    ``serving``, ``declined`` (why it does not serve, or None), and with a heap ``blocks``, ``free_bytes``
+    (resident, in no block), ``side_bytes`` (tables beside it), ``moved_blocks``, ``moved_bytes``, ``purges`` (system
+    calls), ``compactions``, ``idle_compactions``, ``longest_evacuate_s``, ``longest_purge_s`` (one slice).
 
     Besides: ``naps``, the time for which the program was held back, like a pause; ``middle``, how often
     (``count``) and how many (``objects``) old objects were handed over without a search; ``oversized``,
@@ -148,7 +169,11 @@ def stats() -> dict[str, Any]:
             cause: {"count": 0, "total_s": 0.0, "max_s": 0.0, "p50_s": 0.0, "p99_s": 0.0}
             for cause in ("clone", "reclaim", "young", "full")
         },
-        "heap": dict.fromkeys(("live_bytes", "mapped_bytes", "resident_bytes", "returned_bytes")),
+        "heap": {
+            **dict.fromkeys(("live_bytes", "mapped_bytes", "resident_bytes", "returned_bytes")),
+            "serving": False,
+            "declined": _missing,
+        },
         "naps": {"count": 0, "total_s": 0.0, "max_s": 0.0, "p50_s": 0.0, "p99_s": 0.0},
         "middle": {"count": 0, "objects": 0},
         "oversized": 0,

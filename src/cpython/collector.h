@@ -125,6 +125,8 @@ PyObject *request_collect(bool wait, uint64_t timeout_ns, bool in_place);
 
 /* NULL; or why not, one phrase (no exception set), or "" with an exception set. */
 const char *lifecycle_enable(bool fast_collect);
+/* The managed heap, with or without the collector. As above; not being able to is no error of the collector's. */
+const char *lifecycle_enable_heap(void);
 void lifecycle_disable(void);
 /* Notice a fork that no hook told about. Every entry from Python or from a tick calls it first. */
 void lifecycle_check_process(void);

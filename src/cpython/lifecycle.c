@@ -1,6 +1,8 @@
 /* lifecycle.c: enabling, disabling, following the process through forks, exec and its end. */
 #include "collector.h"
 
+#include "compaction.h"
+#include "domains.h"
 #include "platform/platform.h"
 #include "record.h"
 
@@ -22,17 +24,19 @@ static void in_child(void)
     memset(c->pauses, 0, sizeof c->pauses);
     c->snapshots = c->snapshots_failed = c->candidates_total = c->reclaimed_total = c->fallbacks = 0;
     c->whole_count = c->whole_objects = c->oversized = c->child_cpu_ns = c->find_ns = c->cow_faults = 0;
+    compaction_forget();
 }
 
 void lifecycle_check_process(void)
 {
-    if (collector.enabled && collector.process != platform_process_id())
+    if (collector.process != 0 && collector.process != platform_process_id())
         in_child();
 }
 
 static PyObject *before_fork(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
+    compaction_stop();
     if (collector.enabled)
         idle_stop();
     Py_RETURN_NONE;
@@ -111,6 +115,7 @@ static void read_environment(struct collector *c)
     c->timeout_ns = timeout != NULL ? (uint64_t)(strtod(timeout, NULL) * 1e9) : 0;
     c->check = getenv("MIDDEN_CHECK") != NULL;
     platform_faults_load(getenv("MIDDEN_FAULT"));
+    compaction_torture(getenv("MIDDEN_COMPACT") != NULL);
 }
 
 /* --- enable, disable ---------------------------------------------------------------------------- */
@@ -163,10 +168,31 @@ const char *lifecycle_enable(bool fast_collect)
     return NULL;
 }
 
+const char *lifecycle_enable_heap(void)
+{
+    lifecycle_check_process();
+    if (compat_finalizing())
+        return "the interpreter is shutting down";
+    if (COMPAT_REASON != NULL)
+        return COMPAT_REASON;
+    if (!compat_same_version())
+        return "this extension was built for another version of CPython";
+    const char *why = platform_unsupported();
+    if (why != NULL || domains_serving())
+        return why;
+    if (!register_hooks())
+        return "";
+    collector.process = platform_process_id();
+    collector_give_up(); /* its record hooks an allocator that will no longer be on top */
+    return domains_serve();
+}
+
 void lifecycle_disable(void)
 {
     struct collector *c = &collector;
     lifecycle_check_process();
+    compaction_stop();
+    domains_rest();
     if (!c->enabled)
         return;
     collector_give_up();

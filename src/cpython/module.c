@@ -1,7 +1,9 @@
 /* module.c: midden._core, what Python sees of the collector. The package documents it; here are types only. */
 #include "collector.h"
 
+#include "compaction.h"
 #include "domains.h"
+#include "picture.h"
 #include "platform/platform.h"
 #include "record.h"
 
@@ -19,11 +21,13 @@ static PyObject *core_enable(PyObject *self, PyObject *args, PyObject *kwargs)
     int with_collector = 1, heap = 1, fast_collect = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|ppp", names, &with_collector, &heap, &fast_collect))
         return NULL;
-    if (heap)
-        heap_why = domains_serve();
-    if (!with_collector)
-        Py_RETURN_NONE;
-    const char *why = lifecycle_enable(fast_collect != 0);
+    const char *why = with_collector ? lifecycle_enable(fast_collect != 0) : NULL;
+    if (why == NULL && heap) {
+        heap_why = lifecycle_enable_heap();
+        /* With a collector the heap is welcome, but no condition. */
+        if (heap_why != NULL && (PyErr_Occurred() || !with_collector))
+            why = heap_why;
+    }
     if (why == NULL)
         Py_RETURN_NONE;
     if (!PyErr_Occurred())
@@ -41,7 +45,7 @@ static PyObject *core_disable(PyObject *self, PyObject *unused)
 static PyObject *core_is_enabled(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
-    return PyBool_FromLong(collector.enabled);
+    return PyBool_FromLong(collector.enabled || domains_serving());
 }
 
 static PyObject *core_collect(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -70,6 +74,17 @@ static PyObject *core_collect(PyObject *self, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     return request_collect(wait != 0, timeout_ns, in_place != 0);
+}
+
+static PyObject *core_compact(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    lifecycle_check_process();
+    if (collector.enabled && gcstate_collecting(&collector.gc)) {
+        PyErr_SetString(PyExc_RuntimeError, "compact() called within a garbage collection");
+        return NULL;
+    }
+    return PyLong_FromSize_t(compaction_now());
 }
 
 /* --- hold --------------------------------------------------------------------------------------- */
@@ -116,6 +131,27 @@ static PyObject *all_pauses(void)
     return dict;
 }
 
+static PyObject *heap_dict(void)
+{
+    if (domains_heap() == NULL)
+        return Py_BuildValue("{sOsOsnsOsOsz}", "live_bytes", Py_None, "mapped_bytes", Py_None, "resident_bytes",
+                             (Py_ssize_t)platform_resident_bytes(), "returned_bytes", Py_None, "serving",
+                             Py_False, "declined", heap_why);
+    struct heap_figures f;
+    const struct compaction_figures *c = &compaction_figures;
+    heap_tell(domains_heap(), &f);
+    return Py_BuildValue("{snsnsnsnsOszsnsnsnsnsnsnsKsKsdsd}", "live_bytes", (Py_ssize_t)f.live_bytes,
+                         "mapped_bytes", (Py_ssize_t)f.mapped_bytes, "resident_bytes",
+                         (Py_ssize_t)f.resident_bytes, "returned_bytes", (Py_ssize_t)f.returned_bytes, "serving",
+                         domains_serving() ? Py_True : Py_False, "declined", heap_why, "blocks",
+                         (Py_ssize_t)f.blocks, "free_bytes", (Py_ssize_t)f.free_bytes, "side_bytes",
+                         (Py_ssize_t)f.side_bytes, "moved_blocks", (Py_ssize_t)f.moved_blocks, "moved_bytes",
+                         (Py_ssize_t)f.moved_bytes, "purges", (Py_ssize_t)f.purges, "compactions",
+                         (unsigned long long)c->passes, "idle_compactions", (unsigned long long)c->idle_passes,
+                         "longest_evacuate_s", (double)c->longest_evacuate_ns / 1e9, "longest_purge_s",
+                         (double)c->longest_purge_ns / 1e9);
+}
+
 static PyObject *core_stats(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
@@ -123,16 +159,16 @@ static PyObject *core_stats(PyObject *self, PyObject *unused)
     lifecycle_check_process();
     if (c->enabled)
         collector_look();
-    PyObject *pauses = all_pauses(), *naps = pauses_dict(&c->pauses[PAUSE_NAP]);
-    if (pauses == NULL || naps == NULL) {
+    PyObject *pauses = all_pauses(), *naps = pauses_dict(&c->pauses[PAUSE_NAP]), *heap = heap_dict();
+    if (pauses == NULL || naps == NULL || heap == NULL) {
+        Py_XDECREF(heap);
         Py_XDECREF(pauses);
         Py_XDECREF(naps);
         return NULL;
     }
-    /* The heap's own figures come with the managed heap; the system knows one of them today. */
     return Py_BuildValue(
         "{sOsOsKsKsKsKsKsdsN"
-        "s{sOsOsnsO}"
+        "sN"
         "sN"
         "s{sKsK}"
         "sKsdsKsKsKss}",
@@ -141,8 +177,7 @@ static PyObject *core_stats(PyObject *self, PyObject *unused)
         "snapshots_failed", (unsigned long long)c->snapshots_failed, "candidates",
         (unsigned long long)c->candidates_total, "reclaimed", (unsigned long long)c->reclaimed_total,
         "fallbacks", (unsigned long long)c->fallbacks, "child_cpu_s", (double)c->child_cpu_ns / 1e9, "pauses",
-        pauses, "heap", "live_bytes", Py_None, "mapped_bytes", Py_None, "resident_bytes",
-        (Py_ssize_t)platform_resident_bytes(), "returned_bytes", Py_None, "naps", naps, "middle", "count",
+        pauses, "heap", heap, "naps", naps, "middle", "count",
         (unsigned long long)c->whole_count, "objects", (unsigned long long)c->whole_objects, "oversized",
         (unsigned long long)c->oversized, "find_s", (double)c->find_ns / 1e9, "finder_bytes",
         (unsigned long long)c->child_bytes, "record_bytes", (unsigned long long)record_bytes(), "page_faults",
@@ -199,6 +234,22 @@ static PyObject *core_support(PyObject *self, PyObject *unused)
     return list;
 }
 
+static PyObject *core_check_heap(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    const char *wrong = domains_heap() != NULL ? heap_check(domains_heap()) : NULL;
+    if (wrong == NULL)
+        Py_RETURN_NONE;
+    PyErr_SetString(PyExc_SystemError, wrong);
+    return NULL;
+}
+
+static PyObject *core_heap_view(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    return picture_take();
+}
+
 static PyObject *core_check_lists(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
@@ -218,12 +269,16 @@ static PyMethodDef methods[] = {
     {"disable", core_disable, METH_NOARGS, "disable()"},
     {"is_enabled", core_is_enabled, METH_NOARGS, "is_enabled() -> bool"},
     {"collect", KEYWORDS(core_collect), "collect(wait=True, timeout=None, in_place=False) -> dict or None"},
+    {"compact", core_compact, METH_NOARGS, "compact() -> bytes that went back to the system"},
+    {"heap_view", core_heap_view, METH_NOARGS, "heap_view() -> dict or None: picture.h"},
     {"hold_enter", core_hold_enter, METH_NOARGS, "hold_enter()"},
     {"hold_leave", core_hold_leave, METH_NOARGS, "hold_leave()"},
     {"stats", core_stats, METH_NOARGS, "stats() -> dict"},
     {"support", core_support, METH_NOARGS, "support() -> list of (item, ok, detail)"},
     {"check_lists", core_check_lists, METH_NOARGS,
      "check_lists(): verify the collector's lists; SystemError if they are broken"},
+    {"check_heap", core_check_heap, METH_NOARGS,
+     "check_heap(): verify the managed heap; SystemError if it is broken"},
     {NULL, NULL, 0, NULL}};
 
 static int core_exec(PyObject *module)

@@ -5,6 +5,7 @@
  * program empties that list the object dies, and its death is what puts a new one there. */
 #include "collector.h"
 
+#include "compaction.h"
 #include "platform/platform.h"
 
 static uint64_t ticks;
@@ -169,6 +170,7 @@ static void on_stop(int generation)
     if (lifecycle_automatic())
         decide();
     nap();
+    compaction_tick(platform_now_ns());
 }
 
 /* --- the callback object ------------------------------------------------------------------------ */
