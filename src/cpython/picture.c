@@ -4,20 +4,29 @@
 #include "domains.h"
 #include "platform/platform.h"
 
-#define REGIONS 2      /* of slots */
-#define NO_MEMORY 255u /* in place of a page's occupancy */
+#define REGIONS 2 /* of slots */
+#define PAGES (HEAP_UNIT / HEAP_PAGE)
+
+/* How full a page is: as heap_view tells it, and as picture.h does. */
+#define FULL_PAGE 254u
+#define NO_MEMORY 255u
+#define PAGE_FULL 250u
+#define PAGE_RETURNED 254u
+#define PAGE_NEVER_USED 255u
+
 #define FORMAT "=QIBBBx16s"
 
 struct record {
     uint64_t address;
     uint32_t slot_bytes;
     uint8_t kind, region, huge, pad;
-    uint8_t occupancy[HEAP_UNIT / HEAP_PAGE];
+    uint8_t occupancy[PAGES];
 };
 _Static_assert(sizeof(struct record) == 32, "as FORMAT says");
 _Static_assert((int)HEAP_UNIT_ROOM == 3 && (int)HEAP_REGIONS == REGIONS, "as picture.h tells Python");
 
 struct picture {
+    const struct heap *heap;
     struct heap_figures figures;
     struct heap_class_figures classes[REGIONS][HEAP_CLASSES];
     bool refused;         /* no memory for the records */
@@ -40,6 +49,14 @@ static bool make_place(struct picture *picture)
     return true;
 }
 
+/* What picture.h tells of a page that the view tells as `told`. */
+static uint8_t translate(uint8_t told, bool returned)
+{
+    if (told == NO_MEMORY)
+        return returned ? PAGE_RETURNED : PAGE_NEVER_USED;
+    return (uint8_t)((told * PAGE_FULL + FULL_PAGE / 2) / FULL_PAGE); /* only 0 becomes 0 */
+}
+
 static void add_unit(void *context, const struct heap_unit_view *view)
 {
     struct picture *picture = context;
@@ -55,7 +72,11 @@ static void add_unit(void *context, const struct heap_unit_view *view)
         .region = view->region,
         .huge = view->huge,
     };
-    memcpy(record->occupancy, view->occupancy, sizeof record->occupancy);
+    uint32_t returned = view->kind == HEAP_UNIT_FREE ? UINT16_MAX : 0;
+    if (view->kind == HEAP_UNIT_SLAB)
+        returned = heap_slab_of(picture->heap, (const void *)view->at)->purged;
+    for (unsigned page = 0; page < PAGES; page++)
+        record->occupancy[page] = translate(view->occupancy[page], (returned >> page & 1) != 0);
 }
 
 /* --- as Python objects -------------------------------------------------------------------------- */
@@ -110,7 +131,7 @@ static PyObject *rooms_dict(const struct picture *picture)
         }
     for (size_t i = 0; i < picture->count; i++) {
         const struct record *record = &picture->records[i];
-        if (record->kind < HEAP_UNIT_SLAB && record->occupancy[0] != NO_MEMORY)
+        if (record->kind < HEAP_UNIT_SLAB && record->occupancy[0] <= PAGE_FULL)
             resident -= HEAP_UNIT;
     }
     return Py_BuildValue("{snsnsn}", "blocks", (Py_ssize_t)blocks, "live_bytes", (Py_ssize_t)live,
@@ -135,6 +156,7 @@ PyObject *picture_take(void)
     struct picture *picture = platform_map(sizeof *picture);
     if (picture == NULL)
         return PyErr_NoMemory();
+    picture->heap = heap;
     heap_tell(heap, &picture->figures);
     picture->mapped = (picture->figures.mapped_bytes / HEAP_UNIT + 1024) * sizeof *picture->records;
     picture->records = platform_map(picture->mapped);

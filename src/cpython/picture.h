@@ -19,7 +19,8 @@
  *   unit_format  how to read units, in the words of Python's struct module
  *   units        bytes, one record for each unit, of each arena and each room, in address order: address,
  *                slot_bytes, kind (0 unused, 1 free, 2 slab, 3 room), region (0 objects, 1 buffers, 2 rooms),
- *                huge, and for each page how full it is: 0 to 254, and 255 where it holds no memory
+ *                huge, and for each page how full it is: 0 to 250; 254 where its memory was returned to
+ *                the system, and 255 where it was never used
  *
  * A heap of a gigabyte is half a megabyte of units. */
 PyObject *picture_take(void);
