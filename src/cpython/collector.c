@@ -3,6 +3,7 @@
 
 #include "platform/platform.h"
 #include "record.h"
+#include "roster.h"
 
 struct collector collector;
 
@@ -93,7 +94,10 @@ bool collector_launch(enum finder_scope scope, uint64_t grown_at, bool requested
         return false;
     }
     c->frozen = gcstate_frozen(&c->gc);
-    c->order = (struct finder_order){.gc = &c->gc, .scope = scope, .grown_at = grown_at};
+    c->order = (struct finder_order){.gc = &c->gc,
+                                     .scope = scope,
+                                     .grown_at = grown_at,
+                                     .roster = scope == FINDER_FULL && roster_ready(&c->gc)};
     uint64_t timeout_ns = c->timeout_ns;
     if (timeout_ns == 0)
         timeout_ns = TIMEOUT_NS + TIMEOUT_NS_PER_OBJECT * (c->pacer.old + c->pacer.grown);
@@ -177,7 +181,7 @@ bool collector_search_in_place(void)
         fail("the allocator cannot be hooked", true);
         return false;
     }
-    struct finder_order order = {.gc = &c->gc, .scope = FINDER_FULL};
+    struct finder_order order = {.gc = &c->gc, .scope = FINDER_FULL, .roster = roster_ready(&c->gc)};
     struct finder_result result;
     struct graph *graph;
     enum graph_status status = finder_search(&order, &graph, &result);

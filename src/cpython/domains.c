@@ -8,6 +8,7 @@ static PyInterpreterState *main_interpreter;
 static PyInterpreterState *served;  /* the main interpreter; NULL: nobody */
 static PyMemAllocatorEx below[2];   /* what was there before: OBJ, MEM */
 static bool installed;
+static void (*foreign_free)(void *block);
 
 /* --- the functions: the context is the domain, as a number ----------------------------------------- */
 
@@ -46,18 +47,31 @@ static const PyMemAllocatorDomain domain_names[2] = {PYMEM_DOMAIN_OBJ, PYMEM_DOM
     {                                                                                                     \
         if (block == NULL)                                                                                \
             return name##_malloc(context, bytes);                                                         \
-        return heap_owns(heap, block) ? resize(domain, block, bytes)                                      \
-                                      : below[domain].realloc(below[domain].ctx, block, bytes);           \
+        return heap_owns(heap, block) ? resize(domain, block, bytes) : resize_below(domain, block, bytes); \
     }                                                                                                     \
     static void name##_free(void *context, void *block)                                                   \
     {                                                                                                     \
         if (__builtin_expect(!heap_owns(heap, block), 0))                                                 \
-            below[domain].free(below[domain].ctx, block);                                                 \
+            free_below(domain, block);                                                                    \
         else if (__builtin_expect(compat_holds(main_interpreter), 1))                                     \
             heap_free(heap, block);                                                                       \
         else                                                                                              \
             heap_free_remote(heap, block);                                                                \
     }
+
+static void free_below(int domain, void *block)
+{
+    if (foreign_free != NULL && domain == 0 && block != NULL)
+        foreign_free(block);
+    below[domain].free(below[domain].ctx, block);
+}
+
+static void *resize_below(int domain, void *block, size_t bytes)
+{
+    if (foreign_free != NULL && domain == 0)
+        foreign_free(block);
+    return below[domain].realloc(below[domain].ctx, block, bytes);
+}
 
 /* A block of the heap gets another size. Where the heap does not serve, it moves to the allocator below. */
 static void *resize(int domain, void *block, size_t bytes)
@@ -141,6 +155,11 @@ void domains_rest(void)
 bool domains_serving(void)
 {
     return served != NULL;
+}
+
+void domains_on_foreign_free(void (*tell)(void *block))
+{
+    foreign_free = tell;
 }
 
 struct heap *domains_heap(void)

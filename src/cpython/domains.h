@@ -21,6 +21,9 @@ const char *domains_serve(void);
 /* Serve no new requests; blocks of the heap live on, and go back to it. */
 void domains_rest(void);
 bool domains_serving(void);
+/* Who wants to know of the OBJ domain's blocks below, before they are freed or resized; NULL: nobody. Called by
+ * whichever thread frees. */
+void domains_on_foreign_free(void (*tell)(void *block));
 /* The heap; NULL when there never was one. */
 struct heap *domains_heap(void);
 

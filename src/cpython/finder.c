@@ -3,6 +3,7 @@
 
 #include "listing.h"
 #include "platform/platform.h"
+#include "roster.h"
 
 /* --- the host table ----------------------------------------------------------------------------- */
 
@@ -12,6 +13,8 @@
 static uint64_t host_count(void *context, void *object)
 {
     const struct finder_order *order = context;
+    if (!gcstate_tracked(gc_links_of(object)))
+        return GRAPH_REACHABLE; /* of the roster: it rests in its type's free list, or is no container any more */
     if (!order->in_place && Py_TYPE((PyObject *)object)->tp_free != PyList_Type.tp_free)
         return GRAPH_REACHABLE;
     uint64_t count = compat_count(object);
@@ -22,7 +25,7 @@ static void host_traverse(void *context, void *object, graph_visit *visit, void 
 {
     (void)context;
     traverseproc traverse = Py_TYPE((PyObject *)object)->tp_traverse;
-    if (traverse != NULL)
+    if (traverse != NULL && gcstate_tracked(gc_links_of(object)))
         traverse(object, (visitproc)(void (*)(void))visit, arg);
 }
 
@@ -67,7 +70,7 @@ static enum graph_status add_set(const struct finder_order *order, struct graph 
     enum graph_status status = listing_young(order->gc, graph, host_proceed, context);
     if (status == GRAPH_OK && result->full) {
         size_t young = graph_size(graph);
-        status = listing_old(order->gc, graph, host_proceed, context);
+        status = order->roster ? roster_list(graph) : listing_old(order->gc, graph, host_proceed, context);
         result->counted = graph_size(graph) - young;
         if (status == GRAPH_OK && result->counted < order->grown_at) {
             result->full = false;

@@ -20,6 +20,7 @@ struct finder_order {
     const struct gcstate *gc;
     enum finder_scope scope;
     uint64_t grown_at; /* FULL only if the oldest list has so many objects, else MIDDLE; 0: in any case */
+    bool roster;       /* FULL: the old objects are in the roster; else in their list */
     bool in_place;     /* the candidates are handed over before anything can be freed */
     int (*proceed)(void *context); /* optional: non-zero ends the search */
     void *context;

@@ -26,6 +26,14 @@ static PyTypeObject marker_type = {
     .tp_dealloc = marker_dealloc,
 };
 
+PyObject *gcstate_new_marker(void)
+{
+    PyObject *marker = PyObject_GC_New(PyObject, &marker_type);
+    if (marker != NULL)
+        PyObject_GC_Track(marker);
+    return marker;
+}
+
 /* --- finding the lists -------------------------------------------------------------------------- */
 
 static bool well_linked(const struct gc_links *head)
@@ -87,10 +95,9 @@ const char *gcstate_open(struct gcstate *gc)
         return "";
     }
     /* The object tracked last is the last of the youngest list: what follows it is that list's head. */
-    PyObject *marker = PyObject_GC_New(PyObject, &marker_type);
+    PyObject *marker = gcstate_new_marker();
     const char *wrong = "";
     if (marker != NULL) {
-        PyObject_GC_Track(marker);
         struct gc_generation_mirror *generations = (struct gc_generation_mirror *)gc_links_of(marker)->next;
         struct gc_state_mirror *state = gc_state_after(generations);
         wrong = verify(generations, state, gc_module);

@@ -40,6 +40,12 @@ static inline bool gcstate_collecting(const struct gcstate *gc)
     return *(volatile int *)&gc->state->collecting != 0;
 }
 
+/* No full collection has ended since gcstate_suppress_full. */
+static inline bool gcstate_suppressed(const struct gcstate *gc)
+{
+    return gc->state->long_lived_total == PY_SSIZE_T_MAX;
+}
+
 /* Objects promoted to the oldest generation since CPython's last full collection. */
 static inline Py_ssize_t gcstate_pending(const struct gcstate *gc)
 {
@@ -69,6 +75,8 @@ static inline struct gc_links *gcstate_prev(struct gc_links *links)
 
 /* Move a tracked object to the end of a list, from whatever list it is in. */
 void gcstate_move(struct gc_links *links, struct gc_links *list);
+/* A new reference to another marker: a tracked object, in the youngest list; NULL with MemoryError. */
+PyObject *gcstate_new_marker(void);
 /* Put the marker at the end of the oldest list. */
 void gcstate_mark(struct gcstate *gc);
 /* Move what was promoted since the marker was put (all: the whole oldest list) to the end of the list of

@@ -5,6 +5,7 @@
 #include "domains.h"
 #include "platform/platform.h"
 #include "record.h"
+#include "roster.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -165,7 +166,7 @@ const char *lifecycle_enable(bool fast_collect)
     pacer_expect(&c->pacer, pages * COLLECTOR_FAULT_NS, platform_now_ns());
     gcstate_suppress_full(&c->gc);
     c->enabled = true;
-    return NULL;
+    return roster_open(&c->gc) ? NULL : "";
 }
 
 const char *lifecycle_enable_heap(void)
@@ -184,7 +185,10 @@ const char *lifecycle_enable_heap(void)
         return "";
     collector.process = platform_process_id();
     collector_give_up(); /* its record hooks an allocator that will no longer be on top */
-    return domains_serve();
+    why = domains_serve();
+    if (why == NULL && collector.enabled && !roster_open(&collector.gc))
+        return "";
+    return why;
 }
 
 void lifecycle_disable(void)
@@ -199,6 +203,7 @@ void lifecycle_disable(void)
     snapshot_settle();
     c->enabled = false; /* before the callback dies, which would bring it back */
     ticks_remove();
+    roster_close();
     request_close();
     gcstate_close(&c->gc);
 }

@@ -1,100 +1,28 @@
 /* record.c: the freed-since-snapshot record and its allocator hook. */
 #include "record.h"
 
+#include "book.h"
 #include "compat.h"
-#include "platform/platform.h"
+#include "domains.h"
 
 #include <stdatomic.h>
 
-/* --- books: a bit for every 16 bytes; 48-bit addresses as 14 + 14 bits of directory, and 1 MiB chunks  */
-
-#define CHUNK_SHIFT 20
-#define LEAF_BITS 14
-#define TOP_BITS 14
-#define CHUNK_WORDS (1u << (CHUNK_SHIFT - 4 - 6))
-
-struct chunk {
-    _Atomic uint64_t epoch; /* of which arming the bits are; of an older one: all zero in truth */
-    _Atomic uint64_t bits[CHUNK_WORDS];
-};
-
-struct leaf {
-    struct chunk *_Atomic chunks[1u << LEAF_BITS];
-};
-
-/* Two books. In `ours` writes whoever holds the main interpreter's GIL, with plain loads and stores. In
+/* --- the record: bits of the heap's blocks are beside the heap, those of all others in books ------------------
+ *
+ * Two books. In `ours` writes whoever holds the main interpreter's GIL, with plain loads and stores. In
  * `others` write the threads of other interpreters, at the same time as each other: they may have GILs of
  * their own (3.12+), or share ours and free an object of the main interpreter. */
-struct book {
-    struct leaf *_Atomic top[1u << TOP_BITS];
-};
 static struct book ours, others;
 
 static _Atomic uint64_t epoch;
 static atomic_bool armed;
 static atomic_bool lost; /* a page was refused, or an address lies beyond 48 bits */
-static _Atomic uint64_t mapped_bytes;
 static PyInterpreterState *main_interpreter;
+static struct heap *heap; /* NULL: there is none */
 
-/* Pages for a directory entry, once; whoever comes second uses the first one's. NULL when refused. */
-static void *entry_make(void *_Atomic *entry, size_t bytes)
+static bool noted(const struct book *book, uintptr_t address)
 {
-    void *made = platform_map(bytes), *present = NULL;
-    if (made == NULL)
-        return NULL;
-    if (!atomic_compare_exchange_strong(entry, &present, made)) {
-        platform_unmap(made, bytes);
-        return present;
-    }
-    atomic_fetch_add(&mapped_bytes, bytes);
-    return made;
-}
-
-static size_t top_index(uintptr_t address)
-{
-    return (address >> (CHUNK_SHIFT + LEAF_BITS)) & ((1u << TOP_BITS) - 1);
-}
-
-static size_t leaf_index(uintptr_t address)
-{
-    return (address >> CHUNK_SHIFT) & ((1u << LEAF_BITS) - 1);
-}
-
-static struct chunk *chunk_at(struct book *book, uintptr_t address)
-{
-    struct leaf *leaf = atomic_load_explicit(&book->top[top_index(address)], memory_order_acquire);
-    if (leaf == NULL)
-        return NULL;
-    return atomic_load_explicit(&leaf->chunks[leaf_index(address)], memory_order_acquire);
-}
-
-static struct chunk *chunk_make(struct book *book, uintptr_t address)
-{
-    struct leaf *leaf = atomic_load_explicit(&book->top[top_index(address)], memory_order_acquire);
-    if (leaf == NULL)
-        leaf = entry_make((void *_Atomic *)&book->top[top_index(address)], sizeof *leaf);
-    if (leaf == NULL)
-        return NULL;
-    return entry_make((void *_Atomic *)&leaf->chunks[leaf_index(address)], sizeof(struct chunk));
-}
-
-static _Atomic uint64_t *word_of(struct chunk *chunk, uintptr_t address)
-{
-    return &chunk->bits[(address >> 10) & (CHUNK_WORDS - 1)];
-}
-
-static uint64_t bit_of(uintptr_t address)
-{
-    return (uint64_t)1 << ((address >> 4) & 63);
-}
-
-static bool noted(struct book *book, uintptr_t address)
-{
-    struct chunk *chunk = chunk_at(book, address);
-    if (chunk == NULL || atomic_load_explicit(&chunk->epoch, memory_order_relaxed) !=
-                             atomic_load_explicit(&epoch, memory_order_relaxed))
-        return false;
-    return (atomic_load_explicit(word_of(chunk, address), memory_order_relaxed) & bit_of(address)) != 0;
+    return book_has(book, address, atomic_load_explicit(&epoch, memory_order_relaxed));
 }
 
 /* A thread of another interpreter frees. Rare where it matters, so it may cost: bits are set atomically, and
@@ -102,32 +30,32 @@ static bool noted(struct book *book, uintptr_t address)
  * thread with its own GIL, whose blocks are no candidates; who shares our GIL cannot race. */
 static __attribute__((noinline)) void note_other(uintptr_t address)
 {
-    struct chunk *chunk = chunk_at(&others, address);
+    struct book_chunk *chunk = book_chunk(&others, address);
     if (chunk == NULL)
-        chunk = chunk_make(&others, address);
+        chunk = book_make(&others, address);
     if (chunk == NULL) {
         lost = true;
         return;
     }
     uint64_t now = epoch, was = chunk->epoch;
     if (was != now && atomic_compare_exchange_strong(&chunk->epoch, &was, now)) {
-        for (size_t i = 0; i < CHUNK_WORDS; i++)
+        for (size_t i = 0; i < BOOK_CHUNK_WORDS; i++)
             chunk->bits[i] = 0;
     }
-    atomic_fetch_or(word_of(chunk, address), bit_of(address));
+    atomic_fetch_or(book_word(chunk, address), book_bit(address));
 }
 
 /* The first block in its chunk since the record was armed. */
-static __attribute__((noinline)) struct chunk *chunk_renew(uintptr_t address)
+static __attribute__((noinline)) struct book_chunk *chunk_renew(uintptr_t address)
 {
-    struct chunk *chunk = chunk_at(&ours, address);
+    struct book_chunk *chunk = book_chunk(&ours, address);
     if (chunk == NULL)
-        chunk = chunk_make(&ours, address);
+        chunk = book_make(&ours, address);
     if (chunk == NULL) {
         lost = true;
         return NULL;
     }
-    for (size_t i = 0; i < CHUNK_WORDS; i++)
+    for (size_t i = 0; i < BOOK_CHUNK_WORDS; i++)
         atomic_store_explicit(&chunk->bits[i], 0, memory_order_relaxed);
     chunk->epoch = epoch;
     return chunk;
@@ -138,7 +66,7 @@ static inline void note(void *block)
     if (block == NULL || !atomic_load_explicit(&armed, memory_order_relaxed))
         return;
     uintptr_t address = (uintptr_t)block;
-    if (__builtin_expect(address >> 48 != 0, 0)) {
+    if (__builtin_expect(!book_holds(address), 0)) {
         lost = true;
         return;
     }
@@ -146,7 +74,12 @@ static inline void note(void *block)
         note_other(address);
         return;
     }
-    struct chunk *chunk = chunk_at(&ours, address);
+    if (heap != NULL && heap_owns(heap, block)) {
+        if (!heap_freed_note(heap, block))
+            lost = true;
+        return;
+    }
+    struct book_chunk *chunk = book_chunk(&ours, address);
     if (__builtin_expect(chunk == NULL || atomic_load_explicit(&chunk->epoch, memory_order_relaxed) !=
                                               atomic_load_explicit(&epoch, memory_order_relaxed),
                          0)) {
@@ -154,8 +87,8 @@ static inline void note(void *block)
         if (chunk == NULL)
             return;
     }
-    _Atomic uint64_t *word = word_of(chunk, address);
-    atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) | bit_of(address),
+    _Atomic uint64_t *word = book_word(chunk, address);
+    atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) | book_bit(address),
                           memory_order_relaxed);
 }
 
@@ -190,18 +123,31 @@ static void (*const hook_free[HOOKS])(void *, void *) = {hook_free_0, hook_free_
 static void *(*const hook_realloc[HOOKS])(void *, void *, size_t) = {hook_realloc_0, hook_realloc_1,
                                                                      hook_realloc_2, hook_realloc_3};
 
+static bool freed(const void *block)
+{
+    return heap != NULL && heap_owns(heap, block) ? heap_freed(heap, block) : noted(&ours, (uintptr_t)block);
+}
+
+static void forget(const void *block)
+{
+    uintptr_t address = (uintptr_t)block;
+    if (heap != NULL && heap_owns(heap, block))
+        heap_freed_forget(heap, block);
+    else
+        *book_word(book_chunk(&ours, address), address) &= ~book_bit(address);
+}
+
 /* Is a hook of ours in the chain? Free a block and see whether it was noted. */
 static bool probe(void)
 {
     void *block = PyObject_Malloc(1);
     if (block == NULL)
         return false;
-    uintptr_t address = (uintptr_t)block;
-    struct chunk *chunk = chunk_at(&ours, address);
-    if (chunk != NULL && chunk->epoch == epoch) /* it may be noted from an earlier free */
-        *word_of(chunk, address) &= ~bit_of(address);
+    /* It may be noted from an earlier free; then it must be noted again to be believed. */
+    if (freed(block))
+        forget(block);
     PyObject_Free(block);
-    return noted(&ours, address);
+    return freed(block);
 }
 
 static bool hook_install(void)
@@ -242,6 +188,9 @@ static void hooks_remove(void)
 bool record_arm(void)
 {
     main_interpreter = PyInterpreterState_Main();
+    heap = domains_heap();
+    if (heap != NULL)
+        heap_freed_begin(heap);
     epoch++;
     lost = false;
     armed = true;
@@ -264,17 +213,21 @@ bool record_intact(void)
 
 bool record_freed(uintptr_t block)
 {
-    return noted(&ours, block) || noted(&others, block);
+    return freed((const void *)block) || noted(&others, block);
 }
 
 void record_prefetch(uintptr_t block)
 {
-    struct chunk *chunk = chunk_at(&ours, block);
+    if (heap != NULL && heap_owns(heap, (const void *)block)) {
+        heap_freed_prefetch(heap, (const void *)block);
+        return;
+    }
+    struct book_chunk *chunk = book_chunk(&ours, block);
     if (chunk != NULL)
-        __builtin_prefetch(word_of(chunk, block));
+        __builtin_prefetch(book_word(chunk, block));
 }
 
 uint64_t record_bytes(void)
 {
-    return mapped_bytes;
+    return book_bytes();
 }

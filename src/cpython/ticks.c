@@ -7,6 +7,7 @@
 
 #include "compaction.h"
 #include "platform/platform.h"
+#include "roster.h"
 
 static uint64_t ticks;
 static PyObject *generation_key; /* "generation" */
@@ -28,6 +29,7 @@ static void hand_over_middle(int generation)
     uint64_t most = pacer_whole(&c->pacer, &c->whole_all);
     if (most == 0)
         return;
+    roster_before(&c->gc, false);
     size_t taken = gcstate_take_middle(&c->gc, c->whole_all, most, generation);
     if (taken == SIZE_MAX) {
         pacer_whole_refused(&c->pacer, most, c->whole_all);
@@ -61,7 +63,9 @@ static void on_start(int generation)
     c->whole = 0;
     /* gc.disable() may have let it grow; then what a collection takes says nothing about ours. */
     c->usual = c->gc.generations[0].count <= 2 * c->gc.generations[0].threshold;
-    if (generation < 2 && lifecycle_automatic()) {
+    if (generation == 2)
+        roster_before(&c->gc, c->aside == NULL);
+    else if (lifecycle_automatic()) {
         collector_look();
         if (c->flight == FLIGHT_RECLAIMING)
             collector_hand_over(generation);
@@ -84,6 +88,7 @@ static void after_full(void)
         total = c->aside_total;
     }
     gcstate_suppress_full(&c->gc);
+    roster_after(&c->gc, true);
     c->gc.host_total += (Py_ssize_t)total;
     collector_give_up(); /* what it would find has been found */
     gcstate_mark(&c->gc);
@@ -158,6 +163,8 @@ static void on_stop(int generation)
         after_full();
         return;
     }
+    if (generation == 1)
+        roster_after(&c->gc, c->whole != 0);
     pacer_promoted(&c->pacer, promoted);
     if (c->whole != 0) {
         pacer_whole_done(&c->pacer, c->whole, promoted, ns, c->whole_all);

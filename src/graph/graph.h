@@ -75,6 +75,8 @@ struct graph *graph_new(const struct graph_host *host);
 /* Put an object in the set. Adding twice is adding once. An object not aligned to 16 bytes, or beyond
  * 48 bits, stays outside the set (so what it refers to is reachable): GRAPH_OK. pre: before graph_find. */
 enum graph_status graph_add(struct graph *graph, void *object);
+/* Put many in: a bit for each 16 bytes from `at` on, a multiple of 1024. As graph_add otherwise. */
+enum graph_status graph_add_words(struct graph *graph, uintptr_t at, const uint64_t *words, size_t count);
 /* Whether it was added (and did not stay outside). pre: before graph_find. */
 bool graph_has(const struct graph *graph, void *object);
 /* Prefetch what graph_add and graph_has will need for it. */

@@ -39,25 +39,30 @@ static uint32_t chunk_for(struct graph *graph, uint32_t place)
     return leaf[place & (LEAF_WORDS - 1)];
 }
 
-enum graph_status graph_add(struct graph *graph, void *object)
+/* The entries of the chunk that an address lies in, made if need be; NULL: no pages. */
+static struct rank_entry *entries_for(struct graph *graph, uintptr_t address)
 {
-    uintptr_t address = (uintptr_t)object;
-    if ((address & RANK_OUTSIDE) || address == 0)
-        return GRAPH_OK;
     uint32_t place = (uint32_t)(address >> CHUNK_SHIFT);
     uint32_t chunk = 0;
     if (graph->chunks) {
         uint32_t leaf = graph_words(graph, REGION_DIRECTORY)[place >> LEAF_SHIFT];
         chunk = graph_words(graph, REGION_LEAVES)[(size_t)leaf << LEAF_SHIFT | (place & (LEAF_WORDS - 1))];
     }
-    if (chunk == 0) {
+    if (chunk == 0)
         chunk = chunk_for(graph, place);
-        if (chunk == 0)
-            return GRAPH_NO_MEMORY;
-    }
     struct rank_entry *entries = graph->pages[REGION_CHUNKS].at;
-    struct rank_entry *entry =
-        &entries[(size_t)chunk * CHUNK_ENTRIES + (address >> 10 & (CHUNK_ENTRIES - 1))];
+    return chunk != 0 ? entries + (size_t)chunk * CHUNK_ENTRIES : NULL;
+}
+
+enum graph_status graph_add(struct graph *graph, void *object)
+{
+    uintptr_t address = (uintptr_t)object;
+    if ((address & RANK_OUTSIDE) || address == 0)
+        return GRAPH_OK;
+    struct rank_entry *entries = entries_for(graph, address);
+    if (entries == NULL)
+        return GRAPH_NO_MEMORY;
+    struct rank_entry *entry = &entries[address >> 10 & (CHUNK_ENTRIES - 1)];
     uint64_t bit = (uint64_t)1 << (address >> 4 & 63);
     if (entry->bits & bit)
         return GRAPH_OK;
@@ -65,6 +70,30 @@ enum graph_status graph_add(struct graph *graph, void *object)
         return GRAPH_TOO_LARGE;
     entry->bits |= bit;
     graph->objects++;
+    return GRAPH_OK;
+}
+
+enum graph_status graph_add_words(struct graph *graph, uintptr_t at, const uint64_t *words, size_t count)
+{
+    struct rank_entry *entries = NULL;
+    uintptr_t place = 0;
+    for (size_t i = 0; i < count; i++, at += 1024) {
+        if (words[i] == 0)
+            continue;
+        if (at & RANK_OUTSIDE)
+            return GRAPH_OK;
+        if (entries == NULL || at >> CHUNK_SHIFT != place)
+            entries = entries_for(graph, at);
+        if (entries == NULL)
+            return GRAPH_NO_MEMORY;
+        place = at >> CHUNK_SHIFT;
+        struct rank_entry *entry = &entries[at >> 10 & (CHUNK_ENTRIES - 1)];
+        unsigned more = (unsigned)__builtin_popcountll(words[i] & ~entry->bits);
+        if (more > graph->objects_max - graph->objects)
+            return GRAPH_TOO_LARGE;
+        entry->bits |= words[i];
+        graph->objects += more;
+    }
     return GRAPH_OK;
 }
 

@@ -170,6 +170,8 @@ void heap_settle(struct heap *heap);
 
 /* How many bytes of a block may be used. pre: a block of this heap. */
 size_t heap_block_bytes(const struct heap *heap, const void *block);
+/* Does a slot or a room begin at an address? Any address is allowed; whether it is in use is not asked. */
+bool heap_is_block_start(const struct heap *heap, const void *address);
 /* The block in use that an address lies in, and its bytes; NULL: it lies in none. Any address is allowed.
  * Walks a free list: not for hot paths. */
 void *heap_block_at(const struct heap *heap, const void *address, size_t *bytes);
@@ -208,9 +210,9 @@ void *heap_move(struct heap *heap, void *block);
 
 /* --- side tables -------------------------------------------------------------------------------- */
 
-/* Marks: one for each grain of 16 bytes of HEAP_OBJECTS. Freeing a block takes off the marks of its first two grains
- * but one (where CPython's list links are). The table is made by the first mark. */
-bool heap_mark(struct heap *heap, const void *address); /* false: no memory, or not in HEAP_OBJECTS */
+/* Marks: one for each of the first three grains (16 bytes each) of a block of HEAP_OBJECTS, or of a room; CPython's
+ * objects begin in the second or third. Freeing the block takes them off. The first mark makes the table. */
+bool heap_mark(struct heap *heap, const void *address); /* false: no memory, or not such a place */
 bool heap_marked(const struct heap *heap, const void *address);
 void heap_unmark_all(struct heap *heap);
 /* Tell every unit that may have marks: 64 grains a word, from `at` on. visit returns non-zero to end it. */
@@ -222,6 +224,8 @@ int heap_each_marked(const struct heap *heap,
 bool heap_freed_begin(struct heap *heap);
 bool heap_freed_note(struct heap *heap, const void *block); /* false: no memory */
 bool heap_freed(const struct heap *heap, const void *block);
+void heap_freed_forget(struct heap *heap, const void *block); /* take the note back; pre: heap_freed */
+void heap_freed_prefetch(const struct heap *heap, const void *block);
 
 /* Allocation sites: a number for each slot, 0 when the block is new. NULL: no memory, or a room's interior. */
 bool heap_sites_enable(struct heap *heap);

@@ -33,8 +33,9 @@
 #define CARVE_BYTES ((size_t)1)
 #endif
 
-/* More flags of a descriptor: a room's two first grains can carry marks as well. */
-#define FLAG_ROOM_MARKS 48u
+/* So many of a block's first grains can carry marks. More flags of a descriptor: a room's. */
+#define MARKABLE 3u
+#define FLAG_ROOM_MARKS 112u
 #define FLAG_ROOM_MARK(grain) (16u << (grain))
 
 /* Where a slab is listed, by how full it was when it came there. FULL, CURRENT and NONE are no lists. */

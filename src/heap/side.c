@@ -47,7 +47,7 @@ bool heap_mark(struct heap *heap, const void *address)
     if (!is_room(heap, address) || slab->kind != HEAP_UNIT_ROOM)
         return false;
     size_t grain = (size_t)((const char *)address - unit_start(heap, slab)) / HEAP_GRAIN;
-    if (grain > 1)
+    if (grain >= MARKABLE)
         return false;
     slab->flags |= (uint16_t)(HEAP_FLAG_MARKED | FLAG_ROOM_MARK(grain));
     return true;
@@ -64,7 +64,7 @@ bool heap_marked(const struct heap *heap, const void *address)
         return false;
     const struct heap_slab *slab = heap_slab_of(heap, address);
     size_t grain = (size_t)((const char *)address - unit_start(heap, slab)) / HEAP_GRAIN;
-    return slab->kind == HEAP_UNIT_ROOM && grain <= 1 && (slab->flags & FLAG_ROOM_MARK(grain)) != 0;
+    return slab->kind == HEAP_UNIT_ROOM && grain < MARKABLE && (slab->flags & FLAG_ROOM_MARK(grain)) != 0;
 }
 
 void marks_clear(struct heap *heap, const void *block, struct heap_slab *slab)
@@ -73,13 +73,12 @@ void marks_clear(struct heap *heap, const void *block, struct heap_slab *slab)
         slab->flags &= (uint16_t)~(HEAP_FLAG_MARKED | FLAG_ROOM_MARKS);
         return;
     }
-    if (slab->slot_bytes < 2 * HEAP_GRAIN)
-        return;
-    size_t grain = grain_of(heap, block);
+    size_t grain = grain_of(heap, block), own = slab->slot_bytes / HEAP_GRAIN;
     uint64_t *word = word_of(&heap->inside->marks, grain);
-    word[0] &= ~((uint64_t)3 << (grain % 64));
-    if (grain % 64 == 63)
-        word[1] &= ~(uint64_t)1;
+    uint64_t bits = own >= MARKABLE ? ((uint64_t)1 << MARKABLE) - 1 : ((uint64_t)1 << own) - 1;
+    word[0] &= ~(bits << (grain % 64));
+    if (grain % 64 > 64 - MARKABLE)
+        word[1] &= ~(bits >> (64 - grain % 64));
 }
 
 /* Every unit with marks, and every room. */
@@ -173,6 +172,22 @@ bool heap_freed(const struct heap *heap, const void *block)
         return false;
     size_t grain = grain_of(heap, block);
     return !is_object(heap, block) || (*word_of(&heap->inside->freed, grain) >> (grain % 64) & 1) != 0;
+}
+
+void heap_freed_forget(struct heap *heap, const void *block)
+{
+    size_t grain = grain_of(heap, block);
+    if (is_object(heap, block))
+        *word_of(&heap->inside->freed, grain) &= ~((uint64_t)1 << (grain % 64));
+    else
+        heap_slab_of(heap, block)->epoch--;
+}
+
+void heap_freed_prefetch(const struct heap *heap, const void *block)
+{
+    __builtin_prefetch(heap_slab_of(heap, block));
+    if (is_object(heap, block))
+        __builtin_prefetch(word_of(&heap->inside->freed, grain_of(heap, block)));
 }
 
 /* --- sites -------------------------------------------------------------------------------------- */

@@ -319,6 +319,22 @@ size_t heap_block_bytes(const struct heap *heap, const void *block)
     return slab->flags & HEAP_FLAG_ROOM ? (slab->bytes + HEAP_PAGE - 1) & ~(HEAP_PAGE - 1) : slab->slot_bytes;
 }
 
+bool heap_is_block_start(const struct heap *heap, const void *address)
+{
+    if (!heap_owns(heap, address))
+        return false;
+    size_t offset = (size_t)((const char *)address - heap->base), span = heap->inside->region_span;
+    if (offset >= HEAP_REGIONS * span) {
+        const struct heap_slab *room = room_at(heap, address);
+        return room != NULL && address == unit_start(heap, room);
+    }
+    if (offset % span / HEAP_ARENA >= heap->inside->regions[offset / span].arenas_open)
+        return false;
+    const struct heap_slab *slab = heap_slab_of(heap, address);
+    unsigned slot = slot_of(heap, slab, address);
+    return slab->kind == HEAP_UNIT_SLAB && slot < slab->carved && address == slot_start(heap, slab, slot);
+}
+
 void *heap_block_at(const struct heap *heap, const void *address, size_t *bytes)
 {
     if (!heap_owns(heap, address))
