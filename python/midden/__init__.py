@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from .heapmap import HeapMap
+
 __all__ = [
     "Unsupported",
     "collect",
     "compact",
     "disable",
     "enable",
+    "heap_map",
     "hold",
     "is_enabled",
     "stats",
@@ -183,6 +186,23 @@ def stats() -> dict[str, Any]:
         "page_faults": 0,
         "last_failure": None,
     }
+
+
+def heap_map() -> HeapMap:
+    """Take a picture of midden's heap: what it holds by size class, and how full each of its pages is.
+
+    ``print(midden.heap_map())`` shows it as text; ``.save("heap.html")``, or ``.svg``, ``.json``, ``.txt``, writes a
+    file (OSError when that fails, ValueError for another suffix). ``.live_bytes``, ``.free_bytes``,
+    ``.resident_bytes``, ``.returned_bytes`` are its totals, and ``.fragmentation`` is the part of the
+    resident memory that is free, 0 to 1. It is of one moment, and what it needs itself is not in it.
+
+    Taking it costs up to 0.15 s for each gigabyte that is resident; the program stands still meanwhile.
+
+    Raises `Unsupported` where the heap cannot serve, and RuntimeError before `enable` was called.
+    """
+    from .heapmap import heap_map
+
+    return heap_map()
 
 
 class hold:

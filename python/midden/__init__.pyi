@@ -1,7 +1,9 @@
 from types import TracebackType
 from typing import Any, Literal, TypedDict, overload
 
-__all__ = ["Unsupported", "collect", "disable", "enable", "hold", "is_enabled", "stats"]
+from .heapmap import HeapMap
+
+__all__ = ["Unsupported", "collect", "compact", "disable", "enable", "heap_map", "hold", "is_enabled", "stats"]
 __version__: str
 
 _core: Any  # the extension; None where it is missing
@@ -73,6 +75,7 @@ def collect(wait: Literal[False], timeout: float | None = None, in_place: bool =
 def collect(wait: bool, timeout: float | None = None, in_place: bool = False) -> Collected | None: ...
 def compact() -> int: ...
 def stats() -> Stats: ...
+def heap_map() -> HeapMap: ...
 
 class hold:
     def __enter__(self) -> hold: ...
