@@ -22,34 +22,39 @@ bool table_reach(struct table *table, size_t bytes)
     return true;
 }
 
-static char *table_place(struct table *table, char *at, size_t bytes)
+/* Give a table its place at an offset from `start`; returns the offset of its end. */
+static size_t table_place(struct table *table, char *start, size_t offset, size_t bytes)
 {
-    bytes = (bytes + HEAP_UNIT - 1) & ~(HEAP_UNIT - 1);
-    *table = (struct table){.at = at, .reserved = bytes};
-    return at + bytes;
+    size_t page = platform_page_bytes();
+    bytes = (bytes + page - 1) & ~(page - 1);
+    *table = (struct table){.at = start != NULL ? start + offset : NULL, .reserved = bytes};
+    return offset + bytes;
 }
 
-/* Lay the tables out from `at` on; returns their end. */
-static char *tables_place(struct heap_inside *inside, char *at)
+/* Lay the tables out from `start` on; returns their bytes. start may be NULL: to learn those. */
+static size_t tables_place(struct heap_inside *inside, char *start)
 {
-    size_t span = inside->region_span, units = span / HEAP_UNIT;
+    size_t span = inside->region_span, units = span / HEAP_UNIT, end = 0;
     /* One table of descriptors, in three parts that grow on their own. */
     for (unsigned part = 0; part <= HEAP_REGIONS; part++)
-        at = table_place(&inside->slabs[part], at,
-                         units * (part == HEAP_REGIONS ? 2 : 1) * sizeof(struct heap_slab));
+        end = table_place(&inside->slabs[part], start, end,
+                          units * (part == HEAP_REGIONS ? 2 : 1) * sizeof(struct heap_slab));
     for (unsigned region = 0; region < HEAP_REGIONS; region++)
-        at = table_place(&inside->arenas[region], at, span / HEAP_ARENA * sizeof(struct arena));
-    at = table_place(&inside->marks, at, span / HEAP_GRAIN / 8);
-    at = table_place(&inside->freed, at, span / HEAP_GRAIN / 8);
+        end = table_place(&inside->arenas[region], start, end, span / HEAP_ARENA * sizeof(struct arena));
+    end = table_place(&inside->marks, start, end, span / HEAP_GRAIN / 8);
+    end = table_place(&inside->freed, start, end, span / HEAP_GRAIN / 8);
     for (unsigned region = 0; region < HEAP_REGIONS; region++)
-        at = table_place(&inside->sites[region], at, span / HEAP_GRAIN * sizeof(uint32_t));
-    return at;
+        end = table_place(&inside->sites[region], start, end, span / HEAP_GRAIN * sizeof(uint32_t));
+    return end;
 }
 
 static bool range_reserve(struct heap *heap, struct heap_inside *inside, size_t bytes)
 {
     inside->region_span = bytes / 4;
-    inside->tables_bytes = (size_t)(tables_place(inside, NULL) - (char *)NULL);
+    /* Nothing may lie between the parts of the table of descriptors: each must be whole pages. */
+    if (inside->region_span / HEAP_UNIT * sizeof(struct heap_slab) % platform_page_bytes() != 0)
+        return false;
+    inside->tables_bytes = tables_place(inside, NULL);
     inside->tables = platform_reserve(inside->tables_bytes, HEAP_UNIT);
     if (inside->tables == NULL)
         return false;
