@@ -128,6 +128,13 @@ static bool restore(const struct heap *heap, struct heap_slab *slab)
     return slab->free != NULL;
 }
 
+/* Slots for an empty list; false: all are in use. Purged pages come first: the next slot that was never used may begin in
+ * one, behind the last that was. */
+static bool more(const struct heap *heap, struct heap_slab *slab)
+{
+    return restore(heap, slab) || carve(heap, slab);
+}
+
 void slab_drop_pages(struct heap *heap, struct heap_slab *slab, uint16_t pages)
 {
     unsigned unit;
@@ -193,7 +200,7 @@ static struct heap_slab *sparsest_last(struct heap *heap, unsigned region, unsig
 static struct heap_slab *refill(struct heap *heap, unsigned region, unsigned size_class)
 {
     struct heap_slab *slab = heap->current[region][size_class];
-    if (carve(heap, slab) || restore(heap, slab))
+    if (more(heap, slab))
         return slab;
     heap_settle(heap);
     if (slab->free != NULL)
@@ -208,8 +215,8 @@ static struct heap_slab *refill(struct heap *heap, unsigned region, unsigned siz
     next->bin = BIN_CURRENT;
     next->floor = FLOOR_NEVER;
     set_current(heap, region, size_class, next);
-    if (next->free == NULL && !carve(heap, next))
-        restore(heap, next);
+    if (next->free == NULL)
+        more(heap, next);
     return next;
 }
 
