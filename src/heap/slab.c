@@ -289,8 +289,9 @@ void *heap_realloc(struct heap *heap, void *block, size_t bytes)
     if (bytes <= old && class_of(bytes) == slab->size_class)
         return block;
     enum heap_region region = (enum heap_region)slab->region;
-    size_t asked = bytes > old && old >= GROWS_FROM && bytes + bytes / 8 <= HEAP_LARGEST_SLOT ? bytes + bytes / 8
-                                                                                            : bytes;
+    size_t asked = bytes;
+    if (bytes > old && old >= GROWS_FROM && bytes <= HEAP_LARGEST_SLOT && bytes + bytes / 8 <= HEAP_LARGEST_SLOT)
+        asked += bytes / 8;
     void *moved = heap_alloc(heap, region, asked);
     if (moved == NULL)
         return bytes <= old ? block : NULL;
