@@ -114,7 +114,8 @@ static void view_slab(const struct heap *heap, const struct heap_slab *slab, str
     for (size_t page = 0; page < PAGES_PER_UNIT; page++) {
         bool untouched = page * HEAP_PAGE >= (size_t)slab->carved * slab->slot_bytes && !view->huge;
         bool gone = untouched || (slab->purged >> page & 1) != 0;
-        view->occupancy[page] = (uint8_t)(gone ? NO_MEMORY : used[page] * FULL_PAGE / HEAP_PAGE);
+        /* Rounded up: a page with one small block is not an empty one. */
+        view->occupancy[page] = (uint8_t)(gone ? NO_MEMORY : (used[page] * FULL_PAGE + HEAP_PAGE - 1) / HEAP_PAGE);
     }
 }
 
