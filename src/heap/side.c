@@ -73,11 +73,10 @@ void marks_clear(struct heap *heap, const void *block, struct heap_slab *slab)
         slab->flags &= (uint16_t)~(HEAP_FLAG_MARKED | FLAG_ROOM_MARKS);
         return;
     }
-    size_t grain = grain_of(heap, block), own = slab->slot_bytes / HEAP_GRAIN;
-    uint64_t *word = word_of(&heap->inside->marks, grain);
-    uint64_t bits = own >= MARKABLE ? ((uint64_t)1 << MARKABLE) - 1 : ((uint64_t)1 << own) - 1;
+    size_t grain = grain_of(heap, block), own = slab->slot_bytes / HEAP_GRAIN, count = own < MARKABLE ? own : MARKABLE;
+    uint64_t *word = word_of(&heap->inside->marks, grain), bits = ((uint64_t)1 << count) - 1;
     word[0] &= ~(bits << (grain % 64));
-    if (grain % 64 > 64 - MARKABLE)
+    if (grain % 64 + count > 64) /* else the next word may lie behind the table */
         word[1] &= ~(bits >> (64 - grain % 64));
 }
 
