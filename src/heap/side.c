@@ -148,6 +148,8 @@ bool heap_freed_note(struct heap *heap, const void *block)
 {
     struct heap_slab *slab = heap_slab_of(heap, block);
     uint32_t epoch = heap->inside->freed_epoch;
+    if (epoch == 0)
+        return true; /* nobody has begun */
     if (!is_object(heap, block)) {
         slab->epoch = epoch;
         return true;
@@ -167,7 +169,7 @@ bool heap_freed_note(struct heap *heap, const void *block)
 bool heap_freed(const struct heap *heap, const void *block)
 {
     const struct heap_slab *slab = heap_slab_of(heap, block);
-    if (slab->epoch != heap->inside->freed_epoch)
+    if (slab->epoch != heap->inside->freed_epoch || slab->epoch == 0)
         return false;
     size_t grain = grain_of(heap, block);
     return !is_object(heap, block) || (*word_of(&heap->inside->freed, grain) >> (grain % 64) & 1) != 0;
