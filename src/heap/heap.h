@@ -73,7 +73,7 @@ enum heap_kind {
 #define HEAP_FLAG_ROOM 1u     /* not a slab at all */
 #define HEAP_FLAG_MARKED 2u   /* some slots may carry a mark */
 #define HEAP_FLAG_EVACUATE 4u /* its blocks are to be moved elsewhere */
-#define HEAP_FLAG_SITES 8u    /* the table of sites is in use */
+#define HEAP_FLAG_SITES 8u    /* some slots may have a site */
 
 struct heap {
     char *base;  /* the range */

@@ -212,8 +212,23 @@ uint32_t *heap_site(const struct heap *heap, const void *block)
     struct heap_slab *slab = heap_slab_of(heap, block);
     if (slab->flags & HEAP_FLAG_ROOM)
         return &slab->reciprocal;
+    if (slab->kind != HEAP_UNIT_SLAB)
+        return NULL;
+    slab->flags |= HEAP_FLAG_SITES; /* freeing the block makes it 0 again */
     size_t unit = (size_t)(unit_start(heap, slab) - heap->base - slab->region * inside->region_span) / HEAP_UNIT;
     return (uint32_t *)inside->sites[slab->region].at + unit * BITS_PER_UNIT + slot_of(heap, slab, block);
+}
+
+/* Of a slab that may have sites: the pages that they lie in. */
+static size_t site_bytes(const struct heap *heap, unsigned region)
+{
+    const struct heap_slab *slab = heap_slab_of(heap, arena_start(heap, region, 0));
+    const struct heap_slab *end = slab + heap->inside->regions[region].arenas_open * UNITS_PER_ARENA;
+    size_t bytes = 0;
+    for (; heap->inside->sites_enabled && slab < end; slab++)
+        if (slab->flags & HEAP_FLAG_SITES)
+            bytes += (slab->capacity * sizeof(uint32_t) + HEAP_PAGE - 1) & ~(HEAP_PAGE - 1);
+    return bytes;
 }
 
 size_t heap_side_bytes(const struct heap *heap)
@@ -227,5 +242,7 @@ size_t heap_side_bytes(const struct heap *heap)
         bytes += objects->arenas_open * (HEAP_ARENA / HEAP_GRAIN / 8);
     if (inside->freed.committed != 0)
         bytes += objects->arenas_open * (HEAP_ARENA / HEAP_GRAIN / 8);
+    for (unsigned region = 0; region < HEAP_REGIONS; region++)
+        bytes += site_bytes(heap, region);
     return bytes;
 }

@@ -269,6 +269,8 @@ void heap_free_specially(struct heap *heap, void *block, struct heap_slab *slab)
         room_free(heap, slab);
         return;
     }
+    if (slab->flags & HEAP_FLAG_SITES)
+        *heap_site(heap, block) = 0;
     *(void **)block = slab->free;
     slab->free = block;
     if (--slab->live == slab->floor)
