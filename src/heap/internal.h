@@ -37,6 +37,7 @@
 #define MARKABLE 3u
 #define FLAG_ROOM_MARKS 112u
 #define FLAG_ROOM_MARK(grain) (16u << (grain))
+#define FLAG_ROOM_OBJECT 128u /* its block was asked of HEAP_OBJECTS, and is again when it shrinks to a slot */
 
 /* Where a slab is listed, by how full it was when it came there. FULL, CURRENT and NONE are no lists. */
 enum heap_bin { BIN_FULLEST, BIN_FULLER, BIN_HALF, BIN_SPARSE, BINS, BIN_FULL = BINS, BIN_CURRENT, BIN_NONE };
@@ -176,7 +177,7 @@ void slab_drop_pages(struct heap *heap, struct heap_slab *slab, uint16_t pages);
 
 /* --- room.c ------------------------------------------------------------------------------------- */
 
-void *room_alloc(struct heap *heap, size_t bytes, bool zeroed);
+void *room_alloc(struct heap *heap, enum heap_region region, size_t bytes, bool zeroed);
 void *room_realloc(struct heap *heap, void *block, struct heap_slab *room, size_t bytes);
 void room_free(struct heap *heap, struct heap_slab *room);
 size_t room_bytes(const struct heap_slab *room);

@@ -204,7 +204,7 @@ size_t rooms_purge(struct heap *heap, uint32_t before_turn, size_t at_most)
 
 /* --- blocks ------------------------------------------------------------------------------------- */
 
-void *room_alloc(struct heap *heap, size_t bytes, bool zeroed)
+void *room_alloc(struct heap *heap, enum heap_region region, size_t bytes, bool zeroed)
 {
     if (bytes > heap->inside->region_span)
         return NULL;
@@ -216,6 +216,8 @@ void *room_alloc(struct heap *heap, size_t bytes, bool zeroed)
         purge_in_exchange(heap, HEAP_REGIONS, bytes - held);
     settle_size(heap, room, bytes);
     room->reciprocal = 0; /* its site */
+    if (region == HEAP_OBJECTS)
+        room->flags |= FLAG_ROOM_OBJECT;
     heap->inside->rooms.live_count++;
     char *block = unit_start(heap, room);
     if (zeroed) /* what lies behind was never touched, or went back */
@@ -239,8 +241,8 @@ void *room_realloc(struct heap *heap, void *block, struct heap_slab *room, size_
         settle_size(heap, room, bytes);
         return block;
     }
-    size_t old = room->bytes;
-    void *moved = heap_alloc(heap, HEAP_BUFFERS, bytes);
+    size_t old = heap_block_bytes(heap, block); /* all of them may be used */
+    void *moved = heap_alloc(heap, room->flags & FLAG_ROOM_OBJECT ? HEAP_OBJECTS : HEAP_BUFFERS, bytes);
     if (moved == NULL)
         return bytes <= old ? block : NULL;
     size_t pages = (bytes < old ? 0 : old) & ~(heap->inside->page_bytes - 1);

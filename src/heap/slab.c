@@ -242,7 +242,7 @@ void slabs_settle(struct heap *heap)
 void *heap_alloc_slowly(struct heap *heap, enum heap_region region, size_t bytes)
 {
     if (bytes > HEAP_LARGEST_SLOT)
-        return room_alloc(heap, bytes, false);
+        return room_alloc(heap, region, bytes, false);
     unsigned size_class = class_of(bytes);
     struct heap_slab *slab = heap->current[region][size_class];
     if (slab->free == NULL && (slab = refill(heap, region, size_class)) == NULL)
@@ -256,7 +256,7 @@ void *heap_alloc_slowly(struct heap *heap, enum heap_region region, size_t bytes
 void *heap_alloc_zeroed(struct heap *heap, enum heap_region region, size_t bytes)
 {
     if (bytes > HEAP_LARGEST_SLOT)
-        return room_alloc(heap, bytes, true);
+        return room_alloc(heap, region, bytes, true);
     void *block = heap_alloc(heap, region, bytes);
     return block != NULL ? memset(block, 0, bytes) : NULL;
 }
