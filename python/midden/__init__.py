@@ -191,8 +191,8 @@ def stats() -> dict[str, Any]:
 def heap_map() -> HeapMap:
     """Take a picture of midden's heap: what it holds by size class, and how full each of its pages is.
 
-    ``print(midden.heap_map())`` shows it as text; ``.save("heap.html")``, or ``.svg``, ``.json``, ``.txt``, writes a
-    file (OSError when that fails, ValueError for another suffix). ``.live_bytes``, ``.free_bytes``,
+    ``print(midden.heap_map())`` shows it as text; ``.save("heap.html")``, or ``.svg``, ``.json``, ``.txt``,
+    writes a file (OSError when that fails, ValueError for another suffix). ``.live_bytes``, ``.free_bytes``,
     ``.resident_bytes``, ``.returned_bytes`` are its totals, and ``.fragmentation`` is the part of the
     resident memory that is free, 0 to 1. It is of one moment, and what it needs itself is not in it.
 

@@ -3,7 +3,17 @@ from typing import Any, Literal, TypedDict, overload
 
 from .heapmap import HeapMap
 
-__all__ = ["Unsupported", "collect", "compact", "disable", "enable", "heap_map", "hold", "is_enabled", "stats"]
+__all__ = [
+    "Unsupported",
+    "collect",
+    "compact",
+    "disable",
+    "enable",
+    "heap_map",
+    "hold",
+    "is_enabled",
+    "stats",
+]
 __version__: str
 
 _core: Any  # the extension; None where it is missing

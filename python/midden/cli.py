@@ -57,6 +57,34 @@ def _parser() -> _Parser:
         "--fast-collect", action="store_true", help="let gc.collect() use midden's faster finder"
     )
 
+    heap = commands.add_parser(
+        "heap",
+        help="run a Python program and show its heap, or show a saved one",
+        usage="midden heap [-q] [-o FILE] [--signal NAME] [--at-exit]\n"
+        "                   (SCRIPT | -m MODULE | -c CODE) [ARGS...]\n"
+        "       midden heap [-o FILE] FILE.json",
+        description="Run a Python program, as midden run does, and show midden's heap: bytes by size class, "
+        "live, free and returned, and a map of its pages. At exit, or whenever a signal arrives. "
+        "Or show a heap that was saved as FILE.json.",
+        epilog="A program can show its own at any moment: midden.heap_map().save('heap.html')",
+        allow_abbrev=False,
+    )
+    heap.add_argument("-q", "--quiet", action="store_true", help="do not tell that a file was written")
+    heap.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write it there, as text, drawing, page or data: FILE ends in .txt, .svg, .html or .json. "
+        "Otherwise it goes to stderr as text",
+    )
+    heap.add_argument(
+        "--signal",
+        metavar="NAME",
+        help="show it whenever that signal arrives, e.g. USR2, in FILE.1, FILE.2 ... (heap.1.html); the "
+        "program's own handler for it, if it installs one, takes the place of this",
+    )
+    heap.add_argument("--at-exit", action="store_true", help="with --signal: show it at exit, too")
+
     check = commands.add_parser(
         "check",
         help="what this machine and interpreter support, and why not",
@@ -68,8 +96,11 @@ def _parser() -> _Parser:
     return parser
 
 
-def _words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split what follows ``run`` into our options, and the program with its arguments."""
+_WITH_VALUE = {"run": ("--stats",), "heap": ("-o", "--output", "--signal")}
+
+
+def _words(command: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split what follows ``run`` or ``heap`` into our options, and the program with its arguments."""
     ours = list(arguments)
     i = 0
     while i < len(ours):
@@ -78,15 +109,18 @@ def _words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             return ours[:i], ours[i + 1 :]
         if word == "-" or not word.startswith("-") or word[:2] in ("-m", "-c"):
             break
-        i += 2 if word == "--stats" else 1
+        i += 2 if word in _WITH_VALUE[command] else 1
     return ours[:i], ours[i:]
 
 
 def _command(arguments: list[str]) -> int:
     program: list[str] = []
-    if arguments[:1] == ["run"]:
-        ours, program = _words(arguments[1:])
-        arguments = ["run", *ours]
+    if arguments and arguments[0] in _WITH_VALUE:
+        command = arguments[0]
+        ours, program = _words(command, arguments[1:])
+        if command == "heap" and program and program[0].endswith(".json"):
+            ours, program = [*ours, *program[1:]], program[:1]  # a saved heap: options may follow
+        arguments = [command, *ours]
     options = _parser().parse_args(arguments)
     if options.command == "run":
         from midden import run
@@ -98,9 +132,25 @@ def _command(arguments: list[str]) -> int:
             children=options.children,
             fast_collect=options.fast_collect,
         )
+    if options.command == "heap":
+        return _heap(options, program)
     from midden import check
 
     return check.check(as_json=options.json)
+
+
+def _heap(options: argparse.Namespace, program: list[str]) -> int:
+    from midden import heaprun, run
+
+    if options.output is not None:
+        heaprun.check_suffix(options.output)
+    if program and program[0].endswith(".json"):
+        if options.signal is not None or options.at_exit:
+            raise UsageError(f"--signal and --at-exit are for a program, and {program[0]!r} is a saved heap")
+        output = None if options.output is None else run.writable_file(options.output, "heap file")
+        return heaprun.show(program[0], output)
+    words = ["quiet"] * options.quiet + heaprun.words(options.signal, options.at_exit)
+    run.become(program, "heap", words, heap=options.output)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

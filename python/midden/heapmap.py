@@ -209,8 +209,10 @@ class HeapMap:
         )
 
     def title(self) -> str:
-        program = self.about.get("program") or ""
-        return "Heap of " + (os.path.basename(program) or program) if program else "Heap"
+        folder, name = os.path.split(self.about.get("program") or "")
+        if name == "__main__.py":  # of python -m
+            name = os.path.basename(folder) or name
+        return "Heap of " + ("python -c" if name == "-c" else name) if name else "Heap"
 
     def subtitle(self) -> str:
         """Which process, when, and with what."""
@@ -494,7 +496,8 @@ class _Text:
             for i in range(0, len(units), across * each):
                 line = units[i : i + across * each]
                 drawn = "".join(self.character(line[j : j + each]) for j in range(0, len(line), each))
-                yield f"  {line[0].address:012x}  {drawn}"
+                if drawn.strip():
+                    yield f"  {line[0].address:012x}  {drawn}"
 
     def character(self, units: list[Unit]) -> str:
         used = resident = returned = 0

@@ -8,8 +8,9 @@ of PYTHONPATH; it puts PYTHONPATH back before any of the program's code runs.
 The variables that carry the options (read without any import, so that starting stays fast):
 
     MIDDEN_RUN              words separated by commas: pid=N (the launching process), quiet, children,
-                            fast-collect
+                            fast-collect; heap, heap-at-exit, heap-signal=NAME (heaprun.py)
     MIDDEN_RUN_STATS        where the stats file goes, absolute; unset: nowhere
+    MIDDEN_RUN_HEAP         where the heap's picture goes, absolute; unset: to stderr
     MIDDEN_RUN_PYTHONPATH   PYTHONPATH as it was; unset: it was not set
 """
 
@@ -25,10 +26,10 @@ from midden.cli import UsageError
 STARTUP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_startup")
 
 
-def _target(program: list[str]) -> list[str]:
+def _target(program: list[str], command: str) -> list[str]:
     """Check what is to be run, as far as python itself would refuse with its own name in the message."""
     if not program:
-        raise UsageError("run needs a SCRIPT, -m MODULE or -c CODE (midden run --help)")
+        raise UsageError(f"{command} needs a SCRIPT, -m MODULE or -c CODE (midden {command} --help)")
     first = program[0]
     if first in ("-m", "-c") and len(program) == 1:
         raise UsageError("-m needs a module name" if first == "-m" else "-c needs the code to run")
@@ -51,20 +52,20 @@ def _reason(error: OSError | ValueError) -> str:
     return str(error)
 
 
-def _stats_file(path: str) -> str:
-    """The absolute path, if a file can be written there; nothing is created yet."""
+def writable_file(path: str, what: str) -> str:
+    """The absolute path, if a file can be written there; nothing is created yet. what: "stats file"."""
     where = os.path.abspath(path)
     if os.path.isdir(where):
-        raise UsageError(f"can't write stats file {where!r}: it is a folder")
+        raise UsageError(f"can't write {what} {where!r}: it is a folder")
     folder = os.path.dirname(where)
     if os.path.exists(where):
         writable = os.access(where, os.W_OK)
     elif os.path.isdir(folder):
         writable = os.access(folder, os.W_OK | os.X_OK)
     else:
-        raise UsageError(f"can't write stats file {where!r}: there is no folder {folder!r}")
+        raise UsageError(f"can't write {what} {where!r}: there is no folder {folder!r}")
     if not path or not writable:
-        raise UsageError(f"can't write stats file {where!r}: permission denied")
+        raise UsageError(f"can't write {what} {where!r}: permission denied")
     return where
 
 
@@ -89,21 +90,20 @@ def interpreter_flags() -> list[str]:
     return flags
 
 
-def environment(
-    quiet: bool, stats: str | None, children: bool, fast_collect: bool
-) -> dict[str, str]:
+def environment(words: list[str], stats: str | None, heap: str | None) -> dict[str, str]:
     """This process's environment, changed so that the next Python starts with midden enabled."""
     changed = dict(os.environ)
     if "MIDDEN_RUN" in changed:  # we were started by a `midden run --children`: begin from before it
         before = changed.pop("MIDDEN_RUN_PYTHONPATH", None)
         changed.pop("MIDDEN_RUN_STATS", None)
+        changed.pop("MIDDEN_RUN_HEAP", None)
     else:
         before = changed.get("PYTHONPATH")
-    words = [f"pid={os.getpid()}"]  # exec keeps it
-    words += ["quiet"] * quiet + ["children"] * children + ["fast-collect"] * fast_collect
-    changed["MIDDEN_RUN"] = ",".join(words)
+    changed["MIDDEN_RUN"] = ",".join([f"pid={os.getpid()}", *words])  # exec keeps the pid
     if stats is not None:
         changed["MIDDEN_RUN_STATS"] = stats
+    if heap is not None:
+        changed["MIDDEN_RUN_HEAP"] = heap
     changed["PYTHONPATH"] = STARTUP
     if before is not None:
         changed["MIDDEN_RUN_PYTHONPATH"] = before
@@ -120,22 +120,38 @@ def run(
     children: bool = False,
     fast_collect: bool = False,
 ) -> NoReturn:
-    """Replace this process by the program. Raises `UsageError` when that cannot work."""
-    program = _target(program)
-    where = None if stats is None else _stats_file(stats)
+    """``midden run``: replace this process by the program. Raises `UsageError` when that cannot work."""
+    words = ["quiet"] * quiet + ["children"] * children + ["fast-collect"] * fast_collect
+    become(program, "run", words, stats=stats)
+
+
+def become(
+    program: list[str],
+    command: str,
+    words: list[str],
+    *,
+    stats: str | None = None,
+    heap: str | None = None,
+) -> NoReturn:
+    """Replace this process by the program, with these words of MIDDEN_RUN, on behalf of a command of ours."""
+    program = _target(program, command)
+    stats = None if stats is None else writable_file(stats, "stats file")
+    heap = None if heap is None else writable_file(heap, "heap file")
     if not sys.executable:
         raise UsageError("this Python does not know its own path (sys.executable is empty)")
     if os.pathsep in STARTUP:
         raise UsageError(f"midden lies in a folder whose name PYTHONPATH cannot hold: {STARTUP!r}")
     for flag, letters in ((sys.flags.no_site, "-S"), (sys.flags.isolated, "-I")):
         if flag:
-            raise UsageError(f"run does not work with python {letters}: it starts through PYTHONPATH and site")
+            raise UsageError(
+                f"{command} does not work with python {letters}: it starts through PYTHONPATH and site"
+            )
     if sys.flags.ignore_environment:
-        raise UsageError("run does not work with python -E: it starts through PYTHONPATH and site")
+        raise UsageError(f"{command} does not work with python -E: it starts through PYTHONPATH and site")
     arguments = [sys.executable, *interpreter_flags(), *program]
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execve(sys.executable, arguments, environment(quiet, where, children, fast_collect))
+        os.execve(sys.executable, arguments, environment(words, stats, heap))
     except (OSError, ValueError) as error:
         raise UsageError(f"can't start {sys.executable!r}: {_reason(error)}") from None

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class _Run:
     """What has to be known at exit."""
 
-    __slots__ = ("pid", "launched", "children", "quiet", "stats", "off", "began", "stderr")
+    __slots__ = (
+        "pid", "launched", "children", "quiet", "stats", "shows_heap", "heap", "off", "began", "stderr",
+    )  # fmt: skip
 
     def __init__(self, words: list[str], stats: str | None) -> None:
         self.pid = os.getpid()
@@ -32,21 +34,52 @@ class _Run:
         self.children = "children" in words
         self.quiet = "quiet" in words
         self.stats = stats
+        self.shows_heap = "heap" in words  # instead of the summary
+        self.heap: Any = None  # what shows it at exit
         self.off = ""  # the reason why the collector is off
         self.began = monotonic()
         self.stderr = _identity(2)
 
 
-def start(words: list[str], stats: str | None) -> None:
-    """Enable midden, or say in one line why not. words: those of MIDDEN_RUN. stats: the stats file."""
+def start(words: list[str], stats: str | None, heap: str | None = None) -> None:
+    """Enable midden, or say in one line why not.
+
+    words: those of MIDDEN_RUN. stats: the stats file. heap: where `midden heap` is to show it, None: stderr.
+    """
     run = _Run(words, stats)
     try:
         midden.enable(fast_collect="fast-collect" in words)
     except Exception as error:
         run.off = str(error) or type(error).__name__
+        rest = "" if run.shows_heap and _enable_heap() else "; running as stock Python"
         if not run.quiet:
-            _say(run, f"midden: collector off: {run.off}; running as stock Python")
+            _say(run, f"midden: collector off: {run.off}{rest}")
+    if "heap" in words and run.launched:
+        _show_heap(run, words, heap)
     atexit.register(_finish, run)  # the first to be registered is the last to run
+
+
+def _enable_heap() -> bool:
+    """The heap alone, where the collector cannot run."""
+    try:
+        midden.enable(collector=False)
+    except Exception:
+        return False
+    return True
+
+
+def _show_heap(run: _Run, words: list[str], path: str | None) -> None:
+    """Prepare for `midden heap`: at exit, when a signal arrives, or both."""
+    try:
+        from midden import heaprun
+
+        shower = heaprun.Shower(path, lambda text: _say(run, text), run.quiet)
+        for word in words:
+            if word.startswith("heap-signal="):
+                shower.listen(word.partition("=")[2])
+        run.heap = shower if "heap-at-exit" in words else None
+    except Exception as error:
+        _say(run, f"midden: no picture of the heap: {type(error).__name__}: {error}")
 
 
 def _finish(run: _Run) -> None:
@@ -54,8 +87,10 @@ def _finish(run: _Run) -> None:
         here = run.launched and os.getpid() == run.pid
         if not here and not run.children:
             return  # a forked child: the launching process tells
+        if here and run.heap is not None:
+            run.heap.show_at_exit()
         stats = midden.stats()
-        if here and not run.quiet and not run.off:
+        if here and not run.quiet and not run.off and not run.shows_heap:
             _say(run, describe(stats))
         if run.stats is not None:
             _write(run, run.stats if here else child_file(run.stats, os.getpid()), stats)
@@ -175,7 +210,9 @@ def _say(run: _Run, text: str) -> None:
         data = text.encode(encoding)
     except (UnicodeError, LookupError):
         data = text.replace(" ·", ";").encode("ascii", "backslashreplace")
+    data += b"\n"
     try:
-        os.write(2, data + b"\n")
+        while data:
+            data = data[os.write(2, data) :]
     except OSError:
         pass

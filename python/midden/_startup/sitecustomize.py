@@ -21,13 +21,14 @@ def _start():
         return
     words = words.split(",")
     stats = os.environ.get("MIDDEN_RUN_STATS")
+    heap = os.environ.get("MIDDEN_RUN_HEAP")
     if "children" not in words:
         before = os.environ.get("MIDDEN_RUN_PYTHONPATH")
         if before is not None:
             os.environ["PYTHONPATH"] = before  # where it was: the order of variables stays, too
         else:
             os.environ.pop("PYTHONPATH", None)
-        for name in ("MIDDEN_RUN", "MIDDEN_RUN_STATS", "MIDDEN_RUN_PYTHONPATH"):
+        for name in ("MIDDEN_RUN", "MIDDEN_RUN_STATS", "MIDDEN_RUN_HEAP", "MIDDEN_RUN_PYTHONPATH"):
             os.environ.pop(name, None)
 
     if sys.version_info < (3, 11):
@@ -47,7 +48,7 @@ def _start():
         sys.path.remove(home)
         if not known:
             sys.path_importer_cache.pop(home, None)
-    summary.start(words, stats)
+    summary.start(words, stats, heap)
 
 
 def _own_sitecustomize():
