@@ -47,15 +47,19 @@ def start(words: list[str], stats: str | None, heap: str | None = None) -> None:
     words: those of MIDDEN_RUN. stats: the stats file. heap: where `midden heap` is to show it, None: stderr.
     """
     run = _Run(words, stats)
+    stock = False
     try:
         midden.enable(fast_collect="fast-collect" in words)
     except Exception as error:
         run.off = str(error) or type(error).__name__
-        rest = "" if run.shows_heap and _enable_heap() else "; running as stock Python"
+        stock = not (run.shows_heap and _enable_heap())
         if not run.quiet:
+            rest = "; running as stock Python" if stock else ""
             _say(run, f"midden: collector off: {run.off}{rest}")
-    if "heap" in words and run.launched:
+    if run.shows_heap and run.launched:
         _show_heap(run, words, heap)
+        if stock:
+            run.heap = None  # it was told; but a signal must not end the program
     atexit.register(_finish, run)  # the first to be registered is the last to run
 
 
