@@ -121,15 +121,22 @@ static const char *plain(const PyMemAllocatorEx now[2])
     return NULL;
 }
 
+const char *domains_obstacle(void)
+{
+    if (installed)
+        return NULL;
+    PyMemAllocatorEx now[2];
+    for (int i = 0; i < 2; i++)
+        PyMem_GetAllocator(domain_names[i], &now[i]);
+    return plain(now);
+}
+
 const char *domains_serve(void)
 {
     if (served != NULL)
         return NULL;
     if (!installed) {
-        PyMemAllocatorEx now[2];
-        for (int i = 0; i < 2; i++)
-            PyMem_GetAllocator(domain_names[i], &now[i]);
-        const char *why = plain(now);
+        const char *why = domains_obstacle();
         if (why != NULL)
             return why;
         const struct heap_options options = {.ticks = true};
@@ -137,7 +144,7 @@ const char *domains_serve(void)
             return "the system grants no address space (ulimit -v)";
         main_interpreter = PyInterpreterState_Main();
         for (int i = 0; i < 2; i++) {
-            below[i] = now[i];
+            PyMem_GetAllocator(domain_names[i], &below[i]);
             PyMemAllocatorEx with_heap = ours[i];
             PyMem_SetAllocator(domain_names[i], &with_heap);
         }

@@ -18,6 +18,8 @@
 /* Serve new requests from the heap. NULL, or one phrase that says why not; then nothing has changed.
  * May be called again at any moment. */
 const char *domains_serve(void);
+/* What would keep the heap from serving; NULL: nothing. */
+const char *domains_obstacle(void);
 /* Serve no new requests; blocks of the heap live on, and go back to it. */
 void domains_rest(void);
 bool domains_serving(void);

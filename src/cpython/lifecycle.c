@@ -117,6 +117,8 @@ static void read_environment(struct collector *c)
     c->check = getenv("MIDDEN_CHECK") != NULL;
     platform_faults_load(getenv("MIDDEN_FAULT"));
     compaction_torture(getenv("MIDDEN_COMPACT") != NULL);
+    const char *roster = getenv("MIDDEN_ROSTER");
+    roster_allow(roster == NULL || roster[0] != '0');
 }
 
 /* --- enable, disable ---------------------------------------------------------------------------- */
@@ -166,7 +168,8 @@ const char *lifecycle_enable(bool fast_collect)
     pacer_expect(&c->pacer, pages * COLLECTOR_FAULT_NS, platform_now_ns());
     gcstate_suppress_full(&c->gc);
     c->enabled = true;
-    return roster_open(&c->gc) ? NULL : "";
+    roster_open(&c->gc);
+    return NULL;
 }
 
 const char *lifecycle_enable_heap(void)
@@ -186,8 +189,8 @@ const char *lifecycle_enable_heap(void)
     collector.process = platform_process_id();
     collector_give_up(); /* its record hooks an allocator that will no longer be on top */
     why = domains_serve();
-    if (why == NULL && collector.enabled && !roster_open(&collector.gc))
-        return "";
+    if (why == NULL && collector.enabled)
+        roster_open(&collector.gc);
     return why;
 }
 

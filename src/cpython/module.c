@@ -222,6 +222,9 @@ static PyObject *core_support(PyObject *self, PyObject *unused)
         good = good && add_item(list, "allocator", armed,
                                 armed ? "freed memory can be recorded" : "the allocator cannot be hooked");
     }
+    const char *heap = domains_serving() ? NULL : domains_obstacle();
+    good = good && add_item(list, "heap", heap == NULL,
+                            heap != NULL ? heap : "Python's memory can be served");
     int64_t pid = system == NULL ? platform_clone() : -1;
     if (pid == 0)
         platform_clone_exit(0);

@@ -19,6 +19,13 @@ static struct roster {
     uintptr_t low, high; /* where those lie */
 } roster;
 
+static bool forbidden;
+
+void roster_allow(bool allowed)
+{
+    forbidden = !allowed;
+}
+
 /* --- bits --------------------------------------------------------------------------------------- */
 
 static bool set_in_book(uintptr_t address)
@@ -112,19 +119,20 @@ static void begin(const struct gcstate *gc, bool now)
     move_marker(gc);
 }
 
-bool roster_open(const struct gcstate *gc)
+void roster_open(const struct gcstate *gc)
 {
-    if (roster.open || domains_heap() == NULL)
-        return true;
+    if (roster.open || domains_heap() == NULL || forbidden)
+        return;
     roster.marker = gcstate_new_marker();
-    if (roster.marker == NULL)
-        return false;
+    if (roster.marker == NULL) {
+        PyErr_Clear();
+        return;
+    }
     roster.open = true;
     roster.refrozen = false;
     roster.frozen = 0;
     domains_on_foreign_free(on_foreign_free);
     begin(gc, false);
-    return true;
 }
 
 void roster_close(void)

@@ -17,14 +17,16 @@
 #include "gcstate.h"
 #include "graph/graph.h"
 
-/* When the collector is enabled and the domains are installed; false: no memory for the marker, with an exception. */
-bool roster_open(const struct gcstate *gc);
+/* When the collector is enabled and the domains are installed. Without memory for it there is none. */
+void roster_open(const struct gcstate *gc);
 void roster_close(void);
 /* "start" of a collection of everything, or of one that old objects take part in: what is young now may get old
  * anywhere in the list. all: bring the old ones in, too. */
 void roster_before(const struct gcstate *gc, bool all);
 /* "stop": what was promoted is behind the roster's marker; or was brought in before. */
 void roster_after(const struct gcstate *gc, bool brought);
+/* For measurements: MIDDEN_ROSTER=0 keeps searches on the lists. */
+void roster_allow(bool allowed);
 /* May a search use it? Proves that freed blocks are noticed. */
 bool roster_ready(const struct gcstate *gc);
 /* Put all of it into the graph. pre: roster_ready. */

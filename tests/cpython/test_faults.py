@@ -174,12 +174,12 @@ def test_killed_at_any_moment() -> None:
     survive("""
         midden.enable()
         dead, live = Dead(500), Live()
-        ballast(60_000)
+        ballast(200_000)
         over, pause = False, random.Random(SEED)
         def hunt():
             while not over:
                 for pid in clones():
-                    time.sleep(pause.random() * 0.02)
+                    time.sleep(pause.random() * 0.01)
                     try: os.kill(pid, signal.SIGKILL)
                     except ProcessLookupError: pass
         hunter = threading.Thread(target=hunt); hunter.start()
