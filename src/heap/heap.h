@@ -37,10 +37,11 @@ enum heap_region { HEAP_OBJECTS, HEAP_BUFFERS, HEAP_REGIONS };
 #define HEAP_ARENA ((size_t)2 << 20)
 #define HEAP_GRAIN ((size_t)16) /* every block begins at, and is, a multiple of it */
 
-/* Size classes: every 16 bytes up to 512, then 16 to each doubling: at most 6 % of a block is unused. */
+/* Size classes: every 16 bytes up to 512, 8 to each doubling up to a page, then 4: there, what a block leaves of
+ * its slot are pages that nobody touches. */
 #define HEAP_SMALLEST_STEP_END ((size_t)512)
 #define HEAP_LARGEST_SLOT ((size_t)32768)
-#define HEAP_CLASSES 129u /* 1 to 128; 0 stands for a request of no bytes, and is served as 1 */
+#define HEAP_CLASSES 69u /* 1 to 68; 0 stands for a request of no bytes, and is served as 1 */
 
 /* What a unit is: one descriptor for each, in a table beside the range. */
 struct heap_slab {

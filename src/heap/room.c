@@ -8,6 +8,7 @@
 
 #define KEEP_AT_MOST ((size_t)32 << 20)  /* glibc's largest threshold for memory of its own (mallopt(3)) */
 #define MOVE_FROM ((size_t)1 << 20)      /* below, copying is cheaper, and splits no mapping */
+#define ROOMIER 3u                       /* up to eight times larger than wanted */
 #define TAIL ((size_t)256 << 10)         /* memory behind a block that is worth a system call */
 
 static unsigned room_class(size_t bytes)
@@ -117,12 +118,14 @@ static bool split(struct heap *heap, unsigned size_class)
 static struct heap_slab *room_take(struct heap *heap, unsigned size_class)
 {
     struct rooms *rooms = &heap->inside->rooms;
-    struct heap_slab *room = rooms->dirty[size_class];
-    if (room != NULL) {
-        take_out(&rooms->dirty[size_class], room);
-        rooms->dirty_bytes -= room->resident_pages * HEAP_PAGE;
-        return room;
-    }
+    struct heap_slab *room;
+    /* One that holds memory, also if it is larger: address space is cheaper than fresh pages. */
+    for (unsigned i = size_class; rooms->dirty_bytes != 0 && i < ROOM_CLASSES && i <= size_class + ROOMIER; i++)
+        if ((room = rooms->dirty[i]) != NULL) {
+            take_out(&rooms->dirty[i], room);
+            rooms->dirty_bytes -= room->resident_pages * HEAP_PAGE;
+            return room;
+        }
     if (rooms->clean[size_class] == NULL && !extend(heap, size_class) && !split(heap, size_class)) {
         if (rooms->dirty_bytes == 0)
             return NULL;

@@ -7,14 +7,17 @@
 
 /* --- classes ------------------------------------------------------------------------------------ */
 
-#define SMALL_CLASSES 32u /* 16, 32, .. 512 */
+#define SMALL_CLASSES 32u                       /* 16, 32, .. 512 */
+#define MIDDLE_CLASSES (SMALL_CLASSES + 3 * 8u) /* 576, 640, .. 4096 */
 
 unsigned class_of(size_t bytes)
 {
     if (bytes <= HEAP_SMALLEST_STEP_END)
         return bytes <= HEAP_GRAIN ? 1 : (unsigned)((bytes + HEAP_GRAIN - 1) / HEAP_GRAIN);
     unsigned log = 63u - (unsigned)__builtin_clzll(bytes - 1); /* 9 for 513 .. 1024 */
-    return SMALL_CLASSES + (log - 9) * 16 + (unsigned)((bytes - 1) >> (log - 4)) - 15;
+    if (bytes <= HEAP_PAGE)
+        return SMALL_CLASSES + (log - 9) * 8 + (unsigned)((bytes - 1) >> (log - 3)) - 7;
+    return MIDDLE_CLASSES + (log - 12) * 4 + (unsigned)((bytes - 1) >> (log - 2)) - 3;
 }
 
 size_t class_bytes(unsigned size_class)
@@ -22,7 +25,10 @@ size_t class_bytes(unsigned size_class)
     if (size_class <= SMALL_CLASSES)
         return size_class == 0 ? HEAP_GRAIN : size_class * HEAP_GRAIN;
     unsigned step = size_class - SMALL_CLASSES - 1;
-    return (size_t)(17 + step % 16) << (step / 16 + 5);
+    if (size_class <= MIDDLE_CLASSES)
+        return (size_t)(9 + step % 8) << (step / 8 + 6);
+    step = size_class - MIDDLE_CLASSES - 1;
+    return (size_t)(5 + step % 4) << (step / 4 + 10);
 }
 
 /* --- bins --------------------------------------------------------------------------------------- */

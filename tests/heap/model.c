@@ -54,7 +54,11 @@ static bool one_in(struct model *model, size_t n)
 
 size_t model_class_bytes(unsigned size_class)
 {
-    return size_class <= 32 ? size_class * HEAP_GRAIN : (size_t)(17 + (size_class - 33) % 16) << ((size_class - 33) / 16 + 5);
+    if (size_class <= 32)
+        return size_class * HEAP_GRAIN;
+    if (size_class <= 56)
+        return (size_t)(9 + (size_class - 33) % 8) << ((size_class - 33) / 8 + 6);
+    return (size_t)(5 + (size_class - 57) % 4) << ((size_class - 57) / 4 + 10);
 }
 
 /* One less, that, or one more. */
