@@ -16,8 +16,10 @@
 #define BREAK_ON_PURGE 1u
 #endif
 #define LOOK_EVERY 16u /* so many free units and rooms to a look at the clock */
-/* Unused memory that is not worth giving back in exchange for fresh: as much is lost in any heap. */
-#define EXCHANGE_FROM ((size_t)4 << 20)
+/* Unused memory that is not worth giving back in exchange for fresh: as much is lost in any heap. Not less than
+ * a room or two, and a share of all. */
+#define EXCHANGE_FROM ((size_t)256 << 10)
+#define EXCHANGE_SHARE 32u
 #define EXCHANGE_AT_ONCE ((size_t)1 << 20)
 
 /* --- one arena ---------------------------------------------------------------------------------- */
@@ -150,7 +152,9 @@ void purge_given(struct heap *heap)
 void purge_in_exchange(struct heap *heap, unsigned region, size_t bytes)
 {
     struct heap_inside *inside = heap->inside;
-    if (heap_dirty_bytes(heap) < EXCHANGE_FROM)
+    size_t dirty = heap_dirty_bytes(heap);
+    size_t arenas = (size_t)inside->regions[HEAP_OBJECTS].arenas_open + inside->regions[HEAP_BUFFERS].arenas_open;
+    if (dirty < EXCHANGE_FROM || dirty < (arenas * HEAP_ARENA + inside->rooms.live_bytes) / EXCHANGE_SHARE)
         return;
     bytes = bytes < EXCHANGE_AT_ONCE ? EXCHANGE_AT_ONCE : bytes;
     size_t given = inside->rooms.dirty_bytes != 0 ? rooms_purge(heap, UINT32_MAX, bytes) : 0;
