@@ -61,7 +61,7 @@ struct heap_slab {
     struct heap_slab *next, *prev;
     size_t bytes;           /* of a room: what was asked for; 0: free */
     uint32_t epoch;         /* a slab: of its "freed" bits. A free room: the turn in which it was freed */
-    uint32_t resident_pages; /* of a room: pages that may hold memory, from the first on */
+    uint32_t resident_pages; /* pages that may hold memory, from the first on: of a room now, of a slab when it began */
 };
 
 enum heap_kind {

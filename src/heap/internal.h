@@ -154,6 +154,18 @@ static inline uint32_t slot_pages(const struct heap_slab *slab, unsigned slot)
     return (2u << last) - (1u << first);
 }
 
+/* Pages of a slab, from the first on: with slots that were carved; that may hold memory, but for the purged ones. */
+static inline unsigned carved_pages(const struct heap_slab *slab)
+{
+    return (unsigned)(((size_t)slab->carved * slab->slot_bytes + HEAP_PAGE - 1) / HEAP_PAGE);
+}
+
+static inline unsigned held_pages(const struct heap_slab *slab)
+{
+    unsigned carved = carved_pages(slab);
+    return slab->resident_pages > carved ? slab->resident_pages : carved;
+}
+
 /* One bit for each slot. */
 struct slot_set {
     uint64_t words[HEAP_UNIT / HEAP_GRAIN / 64];

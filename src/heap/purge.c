@@ -176,22 +176,26 @@ void purge_in_exchange(struct heap *heap, unsigned region, size_t bytes)
 
 /* --- all of it ---------------------------------------------------------------------------------- */
 
+/* The first so many pages of a unit. */
+static uint32_t first_pages(unsigned count)
+{
+    return (1u << count) - 1;
+}
+
 /* The pages of a slab that no block touches, and that may hold memory. */
-static uint16_t empty_pages(const struct heap *heap, const struct heap_slab *slab, bool huge)
+static uint16_t empty_pages(const struct heap *heap, const struct heap_slab *slab)
 {
     struct slot_set live;
     uint32_t used = slab->purged;
-    if (slab->live != 0) {
+    if (slab->live == slab->capacity) {
+        used = first_pages(carved_pages(slab));
+    } else if (slab->live != 0) {
         slab_live_slots(heap, slab, &live);
         for (unsigned word = 0; word * 64 < slab->carved; word++)
             for (uint64_t bits = live.words[word]; bits != 0; bits &= bits - 1)
                 used |= slot_pages(slab, word * 64 + (unsigned)__builtin_ctzll(bits));
     }
-    if (!huge) /* what was never carved was never touched; a huge page brought it along */
-        for (size_t page = 0; page < PAGES_PER_UNIT; page++)
-            if (page * HEAP_PAGE >= (size_t)slab->carved * slab->slot_bytes)
-                used |= 1u << page;
-    return (uint16_t)~used;
+    return (uint16_t)(first_pages(held_pages(slab)) & ~used);
 }
 
 static size_t purge_arena(struct heap *heap, unsigned region, uint32_t number)
@@ -206,7 +210,7 @@ static size_t purge_arena(struct heap *heap, unsigned region, uint32_t number)
         if (arena->free & bit)
             set.units[i] = arena->dirty & bit ? UINT16_MAX : 0;
         else
-            set.units[i] = slabs[i].live == slabs[i].capacity ? 0 : empty_pages(heap, &slabs[i], arena->huge);
+            set.units[i] = empty_pages(heap, &slabs[i]);
     }
     round_in(heap, &set);
     for (unsigned i = 0; i < UNITS_PER_ARENA; i++)
@@ -218,18 +222,23 @@ static size_t purge_arena(struct heap *heap, unsigned region, uint32_t number)
     struct page_set whole = set;
     for (unsigned i = 0; i < UNITS_PER_ARENA; i++)
         if ((arena->free >> i & 1) == 0) {
-            uint32_t carved = ((uint32_t)slabs[i].carved * slabs[i].slot_bytes + HEAP_PAGE - 1) / HEAP_PAGE;
-            uint16_t touched = (uint16_t)(set.units[i] & ((1u << carved) - 1));
+            uint16_t touched = (uint16_t)(set.units[i] & first_pages(carved_pages(&slabs[i])));
             if (touched != 0)
                 slab_drop_pages(heap, &slabs[i], touched);
         }
     forsake(heap, arena, start);
     size_t given = give(heap, start, &set);
-    for (unsigned i = 0; i < UNITS_PER_ARENA; i++)
-        if ((arena->free >> i & 1) && whole.units[i] != 0 && set.units[i] == UINT16_MAX) {
+    for (unsigned i = 0; i < UNITS_PER_ARENA; i++) {
+        if ((arena->free >> i & 1) == 0) {
+            /* Behind the slots: pages that the unit had before. */
+            uint32_t behind = first_pages(held_pages(&slabs[i])) & ~first_pages(carved_pages(&slabs[i]));
+            if ((behind & ~set.units[i]) == 0)
+                slabs[i].resident_pages = 0;
+        } else if (whole.units[i] != 0 && set.units[i] == UINT16_MAX) {
             arena->dirty &= ~((uint32_t)1 << i);
             heap->inside->regions[region].dirty_units--;
         }
+    }
     arena->stale &= arena->dirty;
     arena_relist(heap, region, number);
     return given;

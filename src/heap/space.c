@@ -156,23 +156,30 @@ void arena_relist(struct heap *heap, unsigned region, uint32_t number)
     r->occupied[list > UNITS_PER_ARENA] |= (uint64_t)1 << ((list - 1) % UNITS_PER_ARENA);
 }
 
+/* pre: no unit is free, no page is purged. */
+static void make_huge(struct heap *heap, unsigned region, uint32_t number)
+{
+    char *start = arena_start(heap, region, number);
+    struct heap_slab *slabs = heap_slab_of(heap, start);
+    platform_advise_huge(start, HEAP_ARENA, true);
+    heap->inside->advised++;
+    arena_at(heap, region, number)->huge = true;
+    for (unsigned i = 0; i < UNITS_PER_ARENA; i++)
+        slabs[i].resident_pages = PAGES_PER_UNIT; /* as soon as the system follows */
+}
+
 /* An arena that was opened when the heap was small is made huge when the heap is large and it is dense; one
  * for each that is opened, so that nobody waits for all of them. */
 static void collapse_one(struct heap *heap, unsigned region)
 {
     struct region *r = &heap->inside->regions[region];
     while (r->collapsed < r->arenas_open) {
-        struct arena *arena = arena_at(heap, region, r->collapsed);
-        char *at = arena_start(heap, region, r->collapsed);
-        r->collapsed++;
-        if (arena->huge)
+        uint32_t number = r->collapsed++;
+        const struct arena *arena = arena_at(heap, region, number);
+        if (arena->huge || arena->free != 0 || arena->purged_pages != 0)
             continue;
-        if (arena->free != 0 || arena->purged_pages != 0)
-            continue;
-        platform_advise_huge(at, HEAP_ARENA, true);
-        heap->inside->advised++;
-        arena->huge = true;
-        (void)platform_collapse(at, HEAP_ARENA);
+        make_huge(heap, region, number);
+        (void)platform_collapse(arena_start(heap, region, number), HEAP_ARENA);
         return;
     }
 }
@@ -233,19 +240,17 @@ struct heap_slab *unit_take(struct heap *heap, unsigned region)
     struct arena *arena = arena_at(heap, region, number);
     unsigned unit = (unsigned)__builtin_ctz(with_dirty ? arena->dirty : arena->free);
     uint32_t bit = (uint32_t)1 << unit;
+    bool dirty = (arena->dirty & bit) != 0;
     arena->free &= ~bit;
-    if (arena->dirty & bit)
-        r->dirty_units--;
+    r->dirty_units -= dirty;
     arena->dirty &= ~bit;
     arena->stale &= ~bit;
     arena_relist(heap, region, number);
-    if (arena->free == 0 && !arena->huge && arena->purged_pages == 0 && r->collapsed > number) {
-        /* It was sparse once, and is dense again: the system may make it huge when it likes. */
-        platform_advise_huge(arena_start(heap, region, number), HEAP_ARENA, true);
-        inside->advised++;
-        arena->huge = true;
-    }
     struct heap_slab *slab = heap_slab_of(heap, arena_start(heap, region, number) + unit * HEAP_UNIT);
+    slab->resident_pages = dirty ? PAGES_PER_UNIT : 0;
+    /* It was sparse once, and is dense again: the system may make it huge when it likes. */
+    if (arena->free == 0 && !arena->huge && arena->purged_pages == 0 && r->collapsed > number)
+        make_huge(heap, region, number);
     slab->kind = HEAP_UNIT_SLAB;
     slab->region = (uint8_t)region;
     slab->flags = 0;

@@ -2,10 +2,9 @@
 #include "internal.h"
 
 /* Pages of a slab that hold memory. */
-static size_t resident_pages(const struct heap_slab *slab, bool huge)
+static size_t resident_pages(const struct heap_slab *slab)
 {
-    size_t carved = ((size_t)slab->carved * slab->slot_bytes + HEAP_PAGE - 1) / HEAP_PAGE;
-    return (huge ? PAGES_PER_UNIT : carved) - (size_t)__builtin_popcount(slab->purged);
+    return held_pages(slab) - (size_t)__builtin_popcount(slab->purged);
 }
 
 /* Every unit of the open arenas of a region. */
@@ -33,7 +32,7 @@ static void add_unit(void *context, const struct heap_slab *slab, const struct a
     }
     f->blocks += slab->live;
     f->live_bytes += (size_t)slab->live * slab->slot_bytes;
-    f->resident_bytes += resident_pages(slab, arena->huge) * HEAP_PAGE;
+    f->resident_bytes += resident_pages(slab) * HEAP_PAGE;
 }
 
 void heap_tell(const struct heap *heap, struct heap_figures *figures)
@@ -73,7 +72,7 @@ static void add_to_class(void *context, const struct heap_slab *slab, const stru
     f->slabs++;
     f->blocks += slab->live;
     f->slots += slab->capacity;
-    f->resident_bytes += resident_pages(slab, arena->huge) * HEAP_PAGE;
+    f->resident_bytes += resident_pages(slab) * HEAP_PAGE;
     f->purged_bytes += (size_t)__builtin_popcount(slab->purged) * HEAP_PAGE;
 }
 
@@ -112,8 +111,7 @@ static void view_slab(const struct heap *heap, const struct heap_slab *slab, str
         }
     }
     for (size_t page = 0; page < PAGES_PER_UNIT; page++) {
-        bool untouched = page * HEAP_PAGE >= (size_t)slab->carved * slab->slot_bytes && !view->huge;
-        bool gone = untouched || (slab->purged >> page & 1) != 0;
+        bool gone = page >= held_pages(slab) || (slab->purged >> page & 1) != 0;
         /* Rounded up: a page with one small block is not an empty one. */
         view->occupancy[page] = (uint8_t)(gone ? NO_MEMORY : (used[page] * FULL_PAGE + HEAP_PAGE - 1) / HEAP_PAGE);
     }
