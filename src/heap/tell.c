@@ -120,11 +120,12 @@ static void view_slab(const struct heap *heap, const struct heap_slab *slab, str
 static void view_unit(void *context, const struct heap_slab *slab, const struct arena *arena, unsigned unit)
 {
     const struct viewer *viewer = context;
+    char *start = unit_start(viewer->heap, slab);
     bool free = (arena->free >> unit & 1) != 0, dirty = (arena->dirty >> unit & 1) != 0;
     struct heap_unit_view view = {
-        .at = (uintptr_t)unit_start(viewer->heap, slab),
+        .at = (uintptr_t)start,
         .kind = free ? (slab->kind == HEAP_UNIT_UNUSED ? HEAP_UNIT_UNUSED : HEAP_UNIT_FREE) : HEAP_UNIT_SLAB,
-        .region = slab->region,
+        .region = (uint8_t)((size_t)(start - viewer->heap->base) / viewer->heap->inside->region_span),
         .huge = arena->huge,
         .slot_bytes = free ? 0 : slab->slot_bytes,
     };
