@@ -155,6 +155,17 @@ static void room_put(struct heap *heap, struct heap_slab *room)
 
 /* --- memory of a room --------------------------------------------------------------------------- */
 
+/* Only the first `keep` bytes, whole pages, hold memory now. */
+static void went(struct heap *heap, struct heap_slab *room, size_t keep)
+{
+    size_t held = room->resident_pages * HEAP_PAGE;
+    if (held >= HUGE_ROOM) { /* what comes to lie there may be shorter, and would still get a whole huge page */
+        platform_advise_huge(unit_start(heap, room) + keep, held - keep, false);
+        heap->inside->advised++;
+    }
+    room->resident_pages = (uint32_t)(keep / HEAP_PAGE);
+}
+
 /* Give back what lies behind the first `keep` bytes. */
 static void cut(struct heap *heap, struct heap_slab *room, size_t keep)
 {
@@ -163,7 +174,7 @@ static void cut(struct heap *heap, struct heap_slab *room, size_t keep)
         return;
     heap->inside->purges++;
     heap->inside->returned_bytes += to - from;
-    room->resident_pages = (uint32_t)(from / HEAP_PAGE);
+    went(heap, room, from);
 }
 
 /* The block's size is now that. */
@@ -249,10 +260,13 @@ void *room_realloc(struct heap *heap, void *block, struct heap_slab *room, size_
     if (moved == NULL)
         return bytes <= old ? block : NULL;
     size_t pages = (bytes < old ? 0 : old) & ~(heap->inside->page_bytes - 1);
-    if (pages >= MOVE_FROM && platform_move(block, moved, pages))
+    if (pages >= MOVE_FROM && platform_move(block, moved, pages)) {
         memcpy((char *)moved + pages, (char *)block + pages, old - pages);
-    else
+        if (room->resident_pages * HEAP_PAGE == pages)
+            went(heap, room, 0);
+    } else {
         memcpy(moved, block, bytes < old ? bytes : old);
+    }
     room_free(heap, room);
     return moved;
 }
