@@ -199,6 +199,8 @@ struct heap_slab *room_at(const struct heap *heap, const void *address);
 struct heap_slab *room_next(const struct heap *heap, const struct heap_slab *room);
 /* Give back the memory of free rooms that were freed before that turn; returns bytes. */
 size_t rooms_purge(struct heap *heap, uint32_t before_turn, size_t at_most);
+/* Give back what lies behind the blocks of rooms in use; returns bytes. */
+size_t rooms_trim(struct heap *heap);
 
 /* --- purge.c ------------------------------------------------------------------------------------ */
 

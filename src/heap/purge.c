@@ -253,14 +253,15 @@ size_t heap_purge(struct heap *heap, uint64_t budget_ns, bool *done)
         heap_settle(heap);
         if (!inside->evacuating)
             slabs_settle(heap);
-        given += rooms_purge(heap, UINT32_MAX, SIZE_MAX);
+        given += rooms_purge(heap, UINT32_MAX, SIZE_MAX) + rooms_trim(heap);
     }
     *done = false;
     for (; inside->purge_region < HEAP_REGIONS; inside->purge_region++, inside->purge_arena = 0)
         while (inside->purge_arena < inside->regions[inside->purge_region].arenas_open) {
+            given += purge_arena(heap, inside->purge_region, inside->purge_arena++);
+            /* Not before one is done: however little time there is each time, it comes to an end. */
             if (budget_ns != UINT64_MAX && platform_now_ns() - start_ns >= budget_ns)
                 return given;
-            given += purge_arena(heap, inside->purge_region, inside->purge_arena++);
         }
     inside->purge_region = inside->purge_arena = 0;
     *done = true;

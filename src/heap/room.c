@@ -216,6 +216,15 @@ size_t rooms_purge(struct heap *heap, uint32_t before_turn, size_t at_most)
     return given;
 }
 
+size_t rooms_trim(struct heap *heap)
+{
+    size_t before = heap->inside->returned_bytes;
+    for (struct heap_slab *room = NULL; (room = room_next(heap, room)) != NULL;)
+        if (room->bytes != 0)
+            cut(heap, room, room->bytes);
+    return heap->inside->returned_bytes - before;
+}
+
 /* --- blocks ------------------------------------------------------------------------------------- */
 
 void *room_alloc(struct heap *heap, enum heap_region region, size_t bytes, bool zeroed)
