@@ -214,11 +214,46 @@ bool platform_collapse(void *pages, size_t bytes)
     return CALL(SYS_madvise, pages, bytes, MADV_COLLAPSE) == 0;
 }
 
+/* To another place and from there on: a move that is refused half way (address space used up, memory that is
+ * several mappings to a system before 6.17) has by then unmapped where it should go, unless it may go anywhere. */
+static int64_t move_aside(char *from, size_t bytes)
+{
+    return CALL(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP);
+}
+
+static void move_into_place(char *aside, char *to, size_t bytes)
+{
+    if (CALL(SYS_mremap, aside, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == (int64_t)to)
+        return;
+    memcpy(to, aside, bytes); /* too many mappings, which is asked first */
+    (void)CALL(SYS_munmap, aside, bytes);
+}
+
 bool platform_move(void *from, void *to, size_t bytes)
 {
     bytes = whole_pages(bytes);
-    return !PLATFORM_FAULT(PLATFORM_FAULT_MOVE) &&
-           CALL(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == (int64_t)to;
+    if (PLATFORM_FAULT(PLATFORM_FAULT_MOVE))
+        return false;
+    size_t at = 0, piece = bytes, page = platform_page_bytes();
+    while (at < bytes) {
+        int64_t aside = move_aside((char *)from + at, piece);
+        if (aside == -EFAULT && piece > page) {
+            piece = whole_pages(piece / 2); /* it is more than one mapping */
+            continue;
+        }
+        if (aside < 0)
+            break;
+        move_into_place((char *)aside, (char *)to + at, piece);
+        at += piece;
+        piece = bytes - at;
+    }
+    if (at == 0)
+        return false;
+    if (at < bytes) { /* the rest */
+        memcpy((char *)to + at, (char *)from + at, bytes - at);
+        (void)CALL(SYS_madvise, (char *)from + at, bytes - at, MADV_DONTNEED);
+    }
+    return true;
 }
 
 bool platform_resident(void *pages, size_t bytes, unsigned char *each)

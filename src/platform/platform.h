@@ -41,8 +41,8 @@ bool platform_purge(void *pages, size_t bytes);
 void platform_advise_huge(void *pages, size_t bytes, bool huge);
 /* Make a huge page of each 2 MiB now, copying what is there; whether it did. */
 bool platform_collapse(void *pages, size_t bytes);
-/* Move the memory of whole pages to other committed pages of the same length, without copying; the old ones read as
- * zero afterwards. False: the system cannot, and nothing has changed. */
+/* Move the memory of whole pages to other committed pages of the same length, without copying where the system can;
+ * the old ones read as zero afterwards. False: it cannot at all, and nothing has changed. */
 bool platform_move(void *from, void *to, size_t bytes);
 /* For each page, whether it holds memory: 1 or 0. False when the system does not tell. */
 bool platform_resident(void *pages, size_t bytes, unsigned char *each);

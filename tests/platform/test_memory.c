@@ -3,6 +3,7 @@
 #include "processes.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 static void pages_are_zeroed_and_private(void **state)
 {
@@ -62,6 +63,100 @@ static void remap_keeps_content(void **state)
     assert_non_null(pages);
     assert_int_equal(pages[each - 1], each - 1);
     platform_unmap(pages, page);
+}
+
+#define MIB ((size_t)1 << 20)
+
+static void reserved_pages_are_committed_and_purged(void **state)
+{
+    (void)state;
+    size_t page = platform_page_bytes();
+    unsigned char each[4];
+    assert_null(platform_reserve(0, page));
+    assert_null(platform_reserve(SIZE_MAX / 2, page));
+    char *pages = platform_reserve(16 * MIB, 2 * MIB);
+    assert_non_null(pages);
+    assert_int_equal((uintptr_t)pages % (2 * MIB), 0);
+    assert_true(platform_commit(pages + page, 4 * page));
+    platform_advise_huge(pages, 16 * MIB, false);
+    assert_int_equal(pages[page], 0);
+    memset(pages + page, 7, 3 * page);
+    assert_true(platform_resident(pages + page, 4 * page, each));
+    assert_memory_equal(each, "\1\1\1\0", 4);
+    assert_true(platform_purge(pages + 2 * page, page));
+    assert_true(platform_resident(pages + page, 4 * page, each));
+    assert_memory_equal(each, "\1\0\1\0", 4);
+    assert_int_equal(pages[2 * page], 0);
+    assert_int_equal(pages[3 * page], 7);
+    platform_unmap(pages, 16 * MIB);
+    assert_false(platform_resident(pages, page, each));
+}
+
+/* 9 MiB, which the system knows as several mappings, next to a place of the same size. */
+static size_t *pages_to_move(char *pages)
+{
+    size_t *from = (size_t *)pages, count = 9 * MIB / sizeof *from;
+    if (!platform_commit(pages, 32 * MIB))
+        return NULL;
+    platform_advise_huge(pages, 32 * MIB, false);
+    platform_advise_huge(pages + MIB, 2 * MIB, true);
+    platform_advise_huge(pages + 4 * MIB, 4 * MIB, true);
+    for (size_t at = 0; at < count; at++)
+        from[at] = at;
+    memset(pages + 16 * MIB, 7, 10 * MIB);
+    return from;
+}
+
+static int move_pages(void)
+{
+    char *pages = platform_reserve(32 * MIB, 2 * MIB);
+    EXPECT(pages != NULL);
+    size_t *from = pages_to_move(pages), *to = (size_t *)(pages + 16 * MIB), count = 9 * MIB / sizeof *to;
+    EXPECT(from != NULL);
+    if (!platform_move(from, to, 9 * MIB))
+        return 0; /* before Linux 5.7 */
+    for (size_t at = 0; at < count; at++)
+        EXPECT(to[at] == at && from[at] == 0);
+    EXPECT(pages[25 * MIB] == 7);
+    /* Once more, and back: what was moved is a mapping of its own. */
+    EXPECT(platform_move(to, from, 9 * MIB));
+    EXPECT(platform_move(from, to, 9 * MIB));
+    for (size_t at = 0; at < count; at++)
+        EXPECT(to[at] == at && from[at] == 0);
+    platform_unmap(pages, 32 * MIB);
+    return 0;
+}
+
+static void move_takes_pages_along(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(move_pages, 20), 0);
+}
+
+/* A program may limit itself when it has long begun: the system then refuses some steps of a move, but not others. */
+static int move_without_address_space(void)
+{
+    char *pages = platform_reserve(32 * MIB, 2 * MIB);
+    EXPECT(pages != NULL);
+    size_t *from = pages_to_move(pages), *to = (size_t *)(pages + 16 * MIB), count = 9 * MIB / sizeof *to;
+    EXPECT(from != NULL);
+    const struct rlimit limit = {4 * MIB, 4 * MIB};
+    EXPECT(setrlimit(RLIMIT_AS, &limit) == 0);
+    if (platform_move(from, to, 9 * MIB))
+        return 0;
+    for (size_t at = 0; at < count; at++)
+        EXPECT(from[at] == at);
+    for (size_t at = 0; at < 9 * MIB; at++)
+        EXPECT(pages[16 * MIB + at] == 7);
+    return 0;
+}
+
+static void move_changes_nothing_when_refused(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip(); /* they need address space themselves */
+    assert_int_equal(in_child(move_without_address_space, 20), 0);
 }
 
 static void resident_bytes_follow_what_is_touched(void **state)
@@ -147,6 +242,9 @@ int main(void)
         cmocka_unit_test(more_than_there_is_is_refused),
         cmocka_unit_test(not_reserved_in_advance),
         cmocka_unit_test(remap_keeps_content),
+        cmocka_unit_test(reserved_pages_are_committed_and_purged),
+        cmocka_unit_test(move_takes_pages_along),
+        cmocka_unit_test(move_changes_nothing_when_refused),
         cmocka_unit_test(resident_bytes_follow_what_is_touched),
         cmocka_unit_test(resident_bytes_need_no_descriptor),
         cmocka_unit_test(time_goes_on),
