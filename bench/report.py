@@ -76,10 +76,11 @@ class Target:
 
 @dataclass
 class Outcome:
-    """What one row found."""
+    """What one row found. `columns` names what it compares."""
 
     name: str
     title: str
+    columns: tuple[str, str] = ("stock", "midden")
     lines: list[Line] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -110,7 +111,8 @@ class Outcome:
             return None
         ratios = [a / b for a, b in zip(above, below, strict=False)]
         spread = Spread.of(ratios)
-        direction = "m÷s" if upside_down else "s÷m"
+        one, other = (column[0] for column in self.columns)
+        direction = f"{other}÷{one}" if upside_down else f"{one}÷{other}"
         self.lines.append(Line(what, left, Spread.of(midden).show(form), f"{spread.show(times)} {direction}"))
         return spread
 
@@ -169,7 +171,7 @@ def disclose(outcome: Outcome, runs: list[Run]) -> None:
 
 def text(outcome: Outcome) -> str:
     """Return the row as aligned text."""
-    rows = [("", "stock", "midden", "ratio")] + [(x.what, x.stock, x.midden, x.ratio) for x in outcome.lines]
+    rows = [("", *outcome.columns, "ratio")] + [(x.what, x.stock, x.midden, x.ratio) for x in outcome.lines]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     parts = [f"{outcome.name} – {outcome.title}"]
     for number, row in enumerate(rows):
@@ -190,7 +192,7 @@ def markdown(outcome: Outcome) -> str:
         "",
         outcome.title,
         "",
-        "| | stock | midden | ratio |",
+        "| | {} | {} | ratio |".format(*outcome.columns),
         "|---|---:|---:|---:|",
     ]
     parts += [f"| {x.what} | {x.stock} | {x.midden} | {x.ratio} |" for x in outcome.lines]

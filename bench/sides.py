@@ -1,8 +1,9 @@
 """Interpreters, and the sides that a benchmark row compares.
 
 A *side* says how one and the same program is started: ``stock`` is the interpreter as it comes, ``midden`` is
-``PY -m midden run`` with the package that ``script/build`` made for that interpreter. Rows may add their own
-(``tuned``). Nothing else differs between two sides: same program, same arguments, same environment.
+``PY -m midden run`` with the package that ``script/build`` made for that interpreter. Rows may add their own:
+``heap`` is midden's heap without its collector, and a peer is the interpreter on another library's allocator.
+Nothing else differs between two sides: same program, same arguments, same environment.
 """
 
 from __future__ import annotations
@@ -43,12 +44,14 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Side:
-    """One way to start a program. `site` is where the built package lies, if this side needs it."""
+    """One way to start a program. `site` is where the built package lies, if this side needs it; `extra` is
+    added to the environment."""
 
     name: str
     python: str
     site: str | None = None
     run: bool = False
+    extra: tuple[tuple[str, str], ...] = ()
 
     def command(self, script: str | Path | list[str], args: list[str], stats: Path | None) -> list[str]:
         """Return the arguments that start `script` (a path, or or options such as ``["-m", "x"]``)."""
@@ -65,7 +68,7 @@ class Side:
         env["BENCH_SIDE"] = self.name
         if self.site:
             env["PYTHONPATH"] = self.site
-        return env
+        return env | dict(self.extra)
 
 
 def probe(python: str) -> Interpreter:
@@ -142,3 +145,13 @@ def midden(python: str, site: str | None = None) -> Side:
 def embedded(python: str) -> Side:
     """Midden importable, but not started: the program calls ``midden.enable()`` itself. Raises BenchError."""
     return Side("midden", python, build(python), run=False)
+
+
+def heap_alone(python: str) -> Side:
+    """The same for programs that enable the heap and leave the collector off. Raises BenchError."""
+    return Side("heap", python, build(python), run=False)
+
+
+def peer(python: str, name: str, library: str) -> Side:
+    """The interpreter as it comes, all its memory from the ``malloc`` of `library` (a path)."""
+    return Side(name, python, extra=(("PYTHONMALLOC", "malloc"), ("LD_PRELOAD", library)))
