@@ -9,7 +9,16 @@ from importlib import import_module
 from report import Outcome
 from sides import BenchError, Interpreter, Side, midden, stock
 
-NAMES = ("standstill", "growth", "finder", "throughput", "short", "startup", "memory")
+NAMES = (
+    "standstill",
+    "growth",
+    "finder",
+    "throughput",
+    "short",
+    "startup",
+    "memory",
+    "heap_speed",
+)
 """Every row. `load(name)` imports it."""
 
 

@@ -15,9 +15,9 @@ TITLE = "short programs with small heaps, whole process, midden enabled by the p
 AT_LEAST = 0.99
 
 
-def names() -> list[str]:
-    """Return the names of the short programs, read from their registry without importing them."""
-    text = (PROGRAMS / "short" / "__init__.py").read_text()
+def names(package: str = "short") -> list[str]:
+    """Return the names of the programs in a package, read from their registry without importing them."""
+    text = (PROGRAMS / package / "__init__.py").read_text()
     return re.findall(r'^    "(\w+)": \(', text, re.M)
 
 
