@@ -18,6 +18,7 @@ NAMES = (
     "startup",
     "memory",
     "heap_speed",
+    "heap_peers",
 )
 """Every row. `load(name)` imports it."""
 
