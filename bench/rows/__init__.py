@@ -19,6 +19,7 @@ NAMES = (
     "memory",
     "heap_speed",
     "heap_peers",
+    "heap_peak",
 )
 """Every row. `load(name)` imports it."""
 
