@@ -20,6 +20,7 @@ NAMES = (
     "heap_speed",
     "heap_peers",
     "heap_peak",
+    "heap_return",
 )
 """Every row. `load(name)` imports it."""
 
