@@ -21,6 +21,7 @@ NAMES = (
     "heap_peers",
     "heap_peak",
     "heap_return",
+    "heap_clone",
 )
 """Every row. `load(name)` imports it."""
 
