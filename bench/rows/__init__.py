@@ -13,6 +13,7 @@ NAMES = (
     "standstill",
     "growth",
     "finder",
+    "finder_lists",
     "throughput",
     "short",
     "startup",
