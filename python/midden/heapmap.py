@@ -553,6 +553,7 @@ def _read(data: Any) -> HeapMap:
 
 def _packed(runs: list[Any]) -> Iterator[bytes]:
     count = 0
+    slots: dict[str, set[int]] = {region: set() for region in REGIONS}
     for run in runs:
         _demand(isinstance(run, list) and len(run) == 7, "units")
         address, many, kind, region, huge, slot_bytes, pages = run
@@ -562,11 +563,15 @@ def _packed(runs: list[Any]) -> Iterator[bytes]:
         _number(slot_bytes, "units")
         count += many
         _demand(address % UNIT == 0 and address + many * UNIT <= 1 << 56, "units")
-        _demand(count <= _MOST_UNITS and slot_bytes < UNIT and len(pages) == 2 * UNIT // PAGE, "units")
+        _demand(count <= _MOST_UNITS and len(pages) == 2 * UNIT // PAGE, "units")
+        _demand(slot_bytes in range(1, UNIT) if kind == "slab" else slot_bytes == 0, "units")
+        slots[region].add(slot_bytes)
+        _demand(len(slots[region]) <= 200, "units")
         try:
             each = bytes.fromhex(pages)
         except ValueError:
             raise ValueError("not a heap saved by midden: units") from None
+        _demand(all(page <= FULL or page >= RETURNED for page in each), "units")
         for i in range(many):
             yield _UNIT.pack(
                 address + i * UNIT, slot_bytes, KINDS.index(kind), REGIONS.index(region), bool(huge), each
