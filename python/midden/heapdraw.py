@@ -95,7 +95,8 @@ text {{ font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fil
 .free {{ fill: {free}; }}
 .gone {{ fill: {gone}; }}
 .cells path {{ fill: none; stroke-width: 1; }}
-.cells .gone {{ stroke: {gone}; stroke-width: .4; stroke-dasharray: .4 .6; }}
+.cells .gone {{ stroke: {gone}; }}
+.cells .dots {{ stroke-width: .4; stroke-dasharray: .4 .6; }}
 {steps}"""
 
 
@@ -211,7 +212,8 @@ def _draw_map(drawing: _Drawing, picture: HeapMap) -> None:
             break
     drawing.y += 44
     drawing.text(_MARGIN, drawing.y, "Unit by unit" if whole_units else "Page by page", "h2")
-    _draw_legend(drawing, "64 KiB" if whole_units else "4 KiB")
+    dots = scale > 2  # smaller cells have no place for them
+    _draw_legend(drawing, "64 KiB" if whole_units else "4 KiB", 4 if dots else 9)
     for region, tiles in regions.items():
         drawing.text(_MARGIN, drawing.y + 30, region)
         drawing.y += 40
@@ -231,20 +233,21 @@ def _draw_map(drawing: _Drawing, picture: HeapMap) -> None:
                 drawing.parts.append(f'<path {style} d="{"".join(paths)}"/>')
         for step, runs in enumerate(lines):
             if runs:
-                style = f"s{step}" if step <= _STEPS else "gone"
-                shift = "" if step <= _STEPS else ' transform="translate(.3 0)"'
-                drawing.parts.append(f'<path class="{style}"{shift} d="{"".join(runs)}"/>')
+                style = f'class="{f"s{step}" if step <= _STEPS else "gone"}"'
+                if step > _STEPS and dots:
+                    style = 'class="gone dots" transform="translate(.3 0)"'
+                drawing.parts.append(f'<path {style} d="{"".join(runs)}"/>')
         drawing.parts.append("</g>")
         drawing.y += -(-len(tiles) // per_row) * (down * scale + gap)
 
 
-def _draw_legend(drawing: _Drawing, what: str) -> None:
+def _draw_legend(drawing: _Drawing, what: str, dot: int) -> None:
     y, x = drawing.y, _MARGIN + _INNER
     drawing.text(x - 340, y, f"a cell is {what}; empty", "soft end")
     for step in range(_STEPS + 1):
         drawing.box(x - 332 + 12 * step, y - 9, 11, 10, f"f{step}")
     drawing.text(x - 216, y, "full", "soft")
-    drawing.box(x - 174, y - 6, 4, 4, "gone")
+    drawing.box(x - 170 - dot, y - 4 - dot / 2, dot, dot, "gone")
     drawing.text(x - 164, y, "returned", "soft")
     drawing.parts.append(f'<path class="huge" style="stroke-width:1.5" d="M{x - 88} {y - 9}h10v10h-10z"/>')
     drawing.text(x, y, "huge page", "soft end")

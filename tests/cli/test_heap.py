@@ -167,6 +167,16 @@ def test_without_the_extension(shell, site, tmp_path):
     assert shell.midden("heap", "saved.json").out == made().text()
 
 
+def test_without_memory_for_it(shell):
+    """Needs a build with faults; in others there is always memory."""
+    for number in range(1, 8):
+        shell.environment["MIDDEN_FAULT"] = f"map={number}"
+        code = TRY.replace("RuntimeError", "(RuntimeError, MemoryError)") + "print('on')"
+        run = shell.python("-c", code)
+        assert (run.status, run.err) == (0, "") and run.out.splitlines()[-1] == "on"
+        assert run.out in ("on\n", "MemoryError: \non\n") or run.out.startswith("Unsupported: ")
+
+
 def test_size():
     told = [heapmap.size(number) for number in (0, 1023, 1024, 1536, 1048524, 1048525, 1 << 30, 5000 << 40)]
     assert told == ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1,023.9 KiB", "1.0 MiB", "1.0 GiB", "5,000.0 TiB"]
@@ -453,7 +463,7 @@ def test_the_page_draws_itself(browser, tmp_path, arenas):
     assert told.get("data-drawn") == str(1 + (arenas > 0) + (arenas > 1))
 
 
-@pytest.mark.parametrize("options", [[], ["--force-device-scale-factor=2.5"], ["--window-size=320,600"]], ids=str)
+@pytest.mark.parametrize("options", [[], ["--force-device-scale-factor=2.5"], ["--window-size=320,600"]])
 def test_the_page_can_be_used(browser, tmp_path, options):
     path = tmp_path / "heap.html"
     picture = made(6)
