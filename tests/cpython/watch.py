@@ -119,12 +119,14 @@ def landed() -> bool:
 
 def clones() -> list[int]:
     """The living children of this process. (/proc/PID/task/TID/children is not in every kernel.)"""
-    own, found = str(os.getpid()), []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            fields = status_fields(int(entry))
-            if fields[1:2] == [own] and fields[0] not in "ZX":
-                found.append(int(entry))
+    own, found = os.getpid(), []
+    others = [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != own]
+    # The youngest first, and the older ones not at all, unless numbers have begun anew.
+    younger = sorted((pid for pid in others if pid > own), reverse=True)
+    for pid in younger or others:
+        fields = status_fields(pid)
+        if fields[1:2] == [str(own)] and fields[0] not in "ZX":
+            found.append(pid)
     return found
 
 
@@ -145,7 +147,7 @@ def state(pid: int) -> str:
 _ballast: list[Any] = []
 
 
-def ballast(objects: int = 150_000) -> None:
+def ballast(objects: int = 300_000) -> None:
     """Make the heap so large that a clone is busy long enough to be caught."""
     if not _ballast:
         was = gc.isenabled()
