@@ -1,7 +1,7 @@
 /* domains.c: the functions that CPython calls for its OBJ and MEM domains. */
 #include "domains.h"
 
-#include <dlfcn.h>
+#include "platform/platform.h"
 
 static struct heap *heap;
 static PyInterpreterState *main_interpreter;
@@ -114,9 +114,7 @@ static const char *plain(const PyMemAllocatorEx now[2])
         return "a tool watches Python's allocations (tracemalloc, memray, PYTHONMALLOC=debug, -X dev)";
     if (now[0].malloc != now[1].malloc || now[0].malloc == raw.malloc)
         return "Python runs with another allocator (PYTHONMALLOC)";
-    Dl_info function, python;
-    if (dladdr((void *)(uintptr_t)now[0].malloc, &function) == 0 ||
-        dladdr((void *)(uintptr_t)PyObject_Malloc, &python) == 0 || function.dli_fbase != python.dli_fbase)
+    if (!platform_same_library((uintptr_t)now[0].malloc, (uintptr_t)PyObject_Malloc))
         return "another library has replaced Python's allocator";
     return NULL;
 }

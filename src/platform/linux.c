@@ -14,6 +14,7 @@
 #if !defined(PLATFORM_OTHER) && defined(__linux__) && defined(__LP64__) && \
     (defined(__x86_64__) || defined(__aarch64__))
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -264,6 +265,13 @@ bool platform_resident(void *pages, size_t bytes, unsigned char *each)
     for (size_t i = 0; i < count; i++)
         each[i] &= 1;
     return true;
+}
+
+bool platform_same_library(uintptr_t one, uintptr_t other)
+{
+    Dl_info of_one, of_other;
+    return dladdr((void *)one, &of_one) != 0 && dladdr((void *)other, &of_other) != 0 &&
+           of_one.dli_fbase == of_other.dli_fbase;
 }
 
 bool platform_trim_malloc(void)

@@ -83,6 +83,12 @@ bool platform_resident(void *pages, size_t bytes, unsigned char *each)
     return false;
 }
 
+bool platform_same_library(uintptr_t one, uintptr_t other)
+{
+    (void)one, (void)other;
+    return false;
+}
+
 bool platform_trim_malloc(void)
 {
     return false;

@@ -46,6 +46,8 @@ bool platform_collapse(void *pages, size_t bytes);
 bool platform_move(void *from, void *to, size_t bytes);
 /* For each page, whether it holds memory: 1 or 0. False when the system does not tell. */
 bool platform_resident(void *pages, size_t bytes, unsigned char *each);
+/* Do two addresses of code lie in the same program or library? Program only. */
+bool platform_same_library(uintptr_t one, uintptr_t other);
 /* Let the C library give back what its own heap can spare. Returns whether it gave any. Program only. */
 bool platform_trim_malloc(void);
 /* Bytes that this process could still get before the system, or its control group, is out of memory; SIZE_MAX when
