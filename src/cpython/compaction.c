@@ -26,7 +26,7 @@ enum stage { REST, EVACUATE, PURGE };
 
 static struct {
     enum stage stage;
-    bool torture;
+    unsigned torture, turn;
     uint64_t looked_ns;
     size_t left_bytes; /* what was free and resident after the last pass: that much cannot be given back */
 } pass;
@@ -202,8 +202,13 @@ void compaction_tick(uint64_t now_ns)
     if (domains_heap() == NULL)
         return;
     heap_tick(domains_heap(), now_ns);
-    if (pass.torture) {
-        (void)compaction_now();
+    if (pass.torture != 0) {
+        if (++pass.turn % pass.torture == 0) {
+            (void)compaction_now();
+            const char *wrong = heap_check(domains_heap());
+            if (wrong != NULL)
+                Py_FatalError(wrong);
+        }
         return;
     }
     if (pass.stage != REST)
@@ -214,7 +219,7 @@ void compaction_tick(uint64_t now_ns)
     }
 }
 
-void compaction_torture(bool on)
+void compaction_torture(unsigned every)
 {
-    pass.torture = on;
+    pass.torture = every;
 }

@@ -26,7 +26,7 @@ void compaction_tick(uint64_t now_ns);
 void compaction_stop(void);
 /* In a forked child: the keeper is not there, and a pass is not under way. */
 void compaction_forget(void);
-/* For tests: all of it in every "stop" tick. */
-void compaction_torture(bool on);
+/* For tests: all of it in every so manieth "stop" tick; 0: as usual. */
+void compaction_torture(unsigned every);
 
 #endif

@@ -116,7 +116,8 @@ static void read_environment(struct collector *c)
     c->timeout_ns = timeout != NULL ? (uint64_t)(strtod(timeout, NULL) * 1e9) : 0;
     c->check = getenv("MIDDEN_CHECK") != NULL;
     platform_faults_load(getenv("MIDDEN_FAULT"));
-    compaction_torture(getenv("MIDDEN_COMPACT") != NULL);
+    const char *compact = getenv("MIDDEN_COMPACT");
+    compaction_torture(compact != NULL ? (unsigned)strtoul(compact, NULL, 10) : 0);
     const char *roster = getenv("MIDDEN_ROSTER");
     roster_allow(roster == NULL || roster[0] != '0');
 }

@@ -1,9 +1,9 @@
 """Run CPython's own tests as stock and under midden, and compare them outcome for outcome.
 
-    python tests/regrtest/run.py [--python PY] [--torture N] [--set quick|whole] [TEST…]
+    python tests/regrtest/run.py [--python PY] [--torture N] [--compact N] [--set quick|whole|heap] [TEST…]
 
 Each test file runs in a process of its own, first as stock, then through `PY -m midden run --children`
-with MIDDEN_TORTURE=N (a snapshot every N young collections). A test case differs when its outcomes do;
+with MIDDEN_TORTURE=N (a snapshot every N young collections), and MIDDEN_COMPACT=N (a compaction every N). A test case differs when its outcomes do;
 a file in which one does is run once more on both sides, and only what differs again counts. Differences
 with an entry in allowed.toml are listed with their reason and do not fail the run.
 
@@ -36,6 +36,10 @@ WHOLE = QUICK + ["test_fork1", "test_capi", "test_io", "test_subprocess", "test_
 
 # gc.set_threshold() for both sides: so many young collections, and so many snapshots, in tests that allocate little.
 THRESHOLD = 100
+
+# What the heap can break, compacting all the time.
+HEAP = ["test_list", "test_dict", "test_set", "test_bytes", "test_array", "test_memoryview", "test_buffer", "test_deque",
+        "test_ordered_dict", "test_iter", "test_sort", "test_json", "test_pickle", "test_io", "test_threading"]
 
 # How bad an outcome is: a case that ran twice (or had failing subtests) counts as its worst.
 RANK = ["ok", "skipped", "expected failure", "unexpected success", "subtest failed", "failure", "error", "unfinished"]
@@ -101,7 +105,7 @@ def status_name(code: int) -> str:
     return STATUSES.get(code, f"exit status {code}")
 
 
-def run_once(python: str, test: str, *, midden: bool, torture: int, site: str | None, limit: float) -> Run:
+def run_once(python: str, test: str, *, midden: bool, torture: int, compact: int, site: str | None, limit: float) -> Run:
     """Run one test file in its own directory and session; never raises for what the tests do."""
     scratch = tempfile.mkdtemp(prefix="midden-regrtest-")
     outcomes = os.path.join(scratch, "outcomes.jsonl")
@@ -111,6 +115,7 @@ def run_once(python: str, test: str, *, midden: bool, torture: int, site: str | 
     command = [python]
     if midden:
         env["MIDDEN_TORTURE"] = str(torture)
+        env["MIDDEN_COMPACT"] = str(compact)
         if site:
             env["PYTHONPATH"] = site
         stats = os.path.join(scratch, "stats.json")
@@ -209,7 +214,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--python", default=sys.executable, help="the interpreter under test")
     parser.add_argument("--site", default=os.environ.get("MIDDEN_SITE"), help="put this on its PYTHONPATH")
     parser.add_argument("--torture", type=int, default=1, metavar="N", help="a snapshot every N young collections (1)")
-    parser.add_argument("--set", choices=["quick", "whole"], default="whole", help="which tests when none are named")
+    parser.add_argument("--compact", type=int, default=0, metavar="N", help="a compaction every N young collections")
+    parser.add_argument("--set", choices=["quick", "whole", "heap"], default="whole", help="which tests when none are named")
     parser.add_argument("--stock-only", action="store_true", help="only the baseline: no midden, no comparison")
     parser.add_argument("--limit", type=float, default=900, metavar="SECONDS", help="for one run of one file (900)")
     parser.add_argument("--allowed", type=Path, default=HERE / "allowed.toml", help="the documented differences")
@@ -225,9 +231,11 @@ def main() -> int:
         return usage_error(f"{chosen.python}: no such interpreter")
     if chosen.torture < 1:
         return usage_error("--torture must be 1 or more")
+    if chosen.compact < 0:
+        return usage_error("--compact must be 0 or more")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored, and tests count on it
     allowed = load_allowed(chosen.allowed)
-    wanted = chosen.tests or (QUICK if chosen.set == "quick" else WHOLE)
+    wanted = chosen.tests or {"quick": QUICK, "whole": WHOLE, "heap": HEAP}[chosen.set]
     version, tests = interrogate(python, wanted)
     if chosen.tests and len(tests) != len(wanted):
         return usage_error(f"{python} has no {', '.join(sorted(set(wanted) - set(tests)))}")
@@ -239,7 +247,8 @@ def main() -> int:
     saved: dict[str, object] = {}
     for test in tests:
         def once(midden: bool, test: str = test) -> Run:
-            return run_once(python, test, midden=midden, torture=chosen.torture, site=chosen.site, limit=chosen.limit)
+            return run_once(python, test, midden=midden, torture=chosen.torture,
+                            compact=chosen.compact, site=chosen.site, limit=chosen.limit)
 
         stock = once(False)
         if chosen.stock_only:
