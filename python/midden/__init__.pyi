@@ -42,11 +42,25 @@ class Pauses(TypedDict):
     young: Pause
     full: Pause
 
-class Heap(TypedDict):
+class _HeapAlways(TypedDict):
     live_bytes: int | None
     mapped_bytes: int | None
     resident_bytes: int | None
     returned_bytes: int | None
+    serving: bool
+    declined: str | None
+
+class Heap(_HeapAlways, total=False):
+    blocks: int
+    free_bytes: int
+    side_bytes: int
+    moved_blocks: int
+    moved_bytes: int
+    purges: int
+    compactions: int
+    idle_compactions: int
+    longest_evacuate_s: float
+    longest_purge_s: float
 
 class Middle(TypedDict):
     count: int

@@ -52,9 +52,9 @@ def start(words: list[str], stats: str | None, heap: str | None = None) -> None:
         midden.enable(fast_collect="fast-collect" in words)
     except Exception as error:
         run.off = str(error) or type(error).__name__
-        stock = not (run.shows_heap and _enable_heap())
+        stock = not _enable_heap()
         if not run.quiet:
-            rest = "; running as stock Python" if stock else ""
+            rest = "; running as stock Python" if stock else "; the heap serves"
             _say(run, f"midden: collector off: {run.off}{rest}")
     if run.shows_heap and run.launched:
         _show_heap(run, words, heap)
@@ -131,7 +131,23 @@ def _write(run: _Run, path: str, stats: Stats) -> None:
 
 
 def describe(stats: Stats) -> str:
-    """The summary: one or two lines, from what `midden.stats` returned."""
+    """The summary: one to three lines, from what `midden.stats` returned."""
+    return "\n".join("midden: " + line for line in [*_collector(stats), *_memory(stats["heap"])])
+
+
+def _memory(heap: dict[str, Any]) -> list[str]:
+    """What the heap holds and gave back, if that is worth a line."""
+    if not heap.get("serving") or (heap["resident_bytes"] < 32 << 20 and heap["returned_bytes"] < 1 << 20):
+        return []
+    from midden.heapmap import size
+
+    line = f"heap {size(heap['live_bytes'])} in use, {size(heap['free_bytes'])} free"
+    if heap["returned_bytes"]:
+        line += f" · {size(heap['returned_bytes'])} given back"
+    return [line]
+
+
+def _collector(stats: Stats) -> list[str]:
     every: dict[str, Any] = dict(stats["pauses"])
     own = every.pop("full")  # what the program asked for with gc.collect() is not the collector's doing
     if stats["fallbacks"]:
@@ -143,7 +159,7 @@ def describe(stats: Stats) -> str:
     if own["count"] and not stats["fallbacks"]:
         still += f" (and {_count(own['count'], 'gc.collect()')}, longest {duration(own['max_s'])})"
     if not stats["snapshots"] and not stats["reclaimed"]:
-        return f"midden: no snapshot was needed · {still}"
+        return [f"no snapshot was needed · {still}"]
     snapshots = _count(stats["snapshots"], "snapshot")
     if stats["snapshots_failed"]:
         snapshots += f" ({stats['snapshots_failed']:,} failed)"
@@ -153,10 +169,10 @@ def describe(stats: Stats) -> str:
     naps: Any = stats.get("naps")  # the program was held back, since garbage arose faster than it was found
     if naps and naps["count"]:
         still += f", {duration(naps['total_s'])} of naps besides"
-    return (
-        f"midden: {snapshots} · {found} found, {stats['reclaimed']:,} reclaimed\n"
-        f"midden: {still} · child CPU {duration(stats['child_cpu_s'])}"
-    )
+    return [
+        f"{snapshots} · {found} found, {stats['reclaimed']:,} reclaimed",
+        f"{still} · child CPU {duration(stats['child_cpu_s'])}",
+    ]
 
 
 def _count(number: int, noun: str) -> str:

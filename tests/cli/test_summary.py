@@ -54,6 +54,15 @@ def test_what_the_program_asked_for_is_apart():
     assert "longest stand-still 1.6 s, 3.3 s in all" in summary.describe(figures(pauses=pauses, fallbacks=1))
 
 
+def test_the_heap_is_told_when_it_matters():
+    heap = {"serving": True, "live_bytes": 3 << 20, "free_bytes": 1 << 19, "resident_bytes": 7 << 19, "returned_bytes": 0}
+    assert summary.describe(figures(heap=heap)).count("\n") == 1
+    told = summary.describe(figures(heap={**heap, "returned_bytes": 5 << 30})).splitlines()[2]
+    assert told == "midden: heap 3.0 MiB in use, 512.0 KiB free · 5.0 GiB given back"
+    told = summary.describe(figures(heap={**heap, "resident_bytes": 40 << 20})).splitlines()[2]
+    assert told == "midden: heap 3.0 MiB in use, 512.0 KiB free"
+
+
 def test_nothing_happened():
     text = summary.describe({**midden.stats(), "snapshots": 0, "reclaimed": 0, "candidates": 0})
     assert text.startswith("midden: no snapshot was needed · ") and "\n" not in text
