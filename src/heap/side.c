@@ -40,6 +40,9 @@ bool heap_mark(struct heap *heap, const void *address)
         if (heap->inside->marks.committed == 0 && !reach(heap, &heap->inside->marks))
             return false;
         size_t grain = grain_of(heap, address);
+        const char *block = unit_start(heap, slab) + (size_t)slot_of(heap, slab, address) * slab->slot_bytes;
+        if ((size_t)((const char *)address - block) >= MARKABLE * HEAP_GRAIN)
+            return false;
         *word_of(&heap->inside->marks, grain) |= (uint64_t)1 << (grain % 64);
         slab->flags |= HEAP_FLAG_MARKED;
         return true;
