@@ -43,6 +43,17 @@ static const char *check_marks(const struct heap *heap, const struct heap_slab *
     return NULL;
 }
 
+static const char *check_sites(const struct heap *heap, const struct heap_slab *slab, const struct slot_set *live)
+{
+    if ((slab->flags & HEAP_FLAG_SITES) == 0)
+        return NULL;
+    const uint32_t *sites = heap_site(heap, unit_start(heap, slab));
+    for (unsigned slot = 0; slot < slab->capacity; slot++)
+        if (sites[slot] != 0 && (slot >= slab->carved || !slot_in(live, slot)))
+            return "a free slot has a site";
+    return NULL;
+}
+
 static const char *check_slab(const struct heap *heap, const struct heap_slab *slab)
 {
     if (slab->size_class == 0 || slab->size_class >= HEAP_CLASSES ||
@@ -50,6 +61,8 @@ static const char *check_slab(const struct heap *heap, const struct heap_slab *s
         return "a slab's size is not its class's";
     if (slab->carved > slab->capacity || slab->live > slab->carved)
         return "a slab has more slots than there are";
+    if (slab->resident_pages > PAGES_PER_UNIT || slab->purged >> carved_pages(slab) != 0)
+        return "a slab holds pages that it does not have";
     unsigned listed, live;
     struct slot_set slots;
     const char *wrong = check_list(heap, slab, &listed);
@@ -67,7 +80,8 @@ static const char *check_slab(const struct heap *heap, const struct heap_slab *s
         return "a slab that is not full is not in a bin";
     if (slab->bin == BIN_NONE && (slab->flags & HEAP_FLAG_EVACUATE) == 0)
         return "a slab is in no bin";
-    return check_marks(heap, slab, &slots);
+    wrong = check_marks(heap, slab, &slots);
+    return wrong != NULL ? wrong : check_sites(heap, slab, &slots);
 }
 
 /* --- arenas ------------------------------------------------------------------------------------- */
@@ -120,16 +134,21 @@ static const char *check_bins(const struct heap *heap, unsigned region, size_t *
 static const char *check_lists(const struct heap *heap, unsigned region)
 {
     const struct region *r = &heap->inside->regions[region];
+    uint32_t listed = 0, with_list = 0;
     for (unsigned list = 1; list < ARENA_LISTS; list++) {
         bool told = (r->occupied[list > UNITS_PER_ARENA] >> ((list - 1) % UNITS_PER_ARENA) & 1) != 0;
         if (told != (r->lists[list] != 0))
             return "a list of arenas is empty, and said not to be";
         uint32_t prev = 0;
-        for (uint32_t at = r->lists[list]; at != 0; prev = at, at = arena_at(heap, region, at - 1)->next)
+        for (uint32_t at = r->lists[list]; at != 0; prev = at, at = arena_at(heap, region, at - 1)->next, listed++)
             if (at > r->arenas_open || arena_at(heap, region, at - 1)->prev != prev ||
                 arena_at(heap, region, at - 1)->list != list)
                 return "a list of arenas is broken";
     }
+    for (uint32_t number = 0; number < r->arenas_open; number++)
+        with_list += arena_at(heap, region, number)->list != 0;
+    if (listed != with_list)
+        return "an arena is in a list, and not found there";
     return NULL;
 }
 
@@ -144,6 +163,8 @@ static const char *check_rooms(const struct heap *heap)
         if (room->kind != HEAP_UNIT_ROOM || (room->flags & HEAP_FLAG_ROOM) == 0 ||
             (unit & (((size_t)1 << room->size_class) - 1)) != 0)
             return "a room is not what follows the one before";
+        if (room->bytes == 0 && room->flags != HEAP_FLAG_ROOM)
+            return "a free room has flags of a block";
         if (room->bytes > room_bytes(room) || room->resident_pages * HEAP_PAGE > room_bytes(room))
             return "a room holds more than it can";
         live += room->bytes;
