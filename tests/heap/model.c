@@ -470,9 +470,9 @@ static void mark(struct model *model, struct model_block *block)
     } else {
         MUST(!has_marks(block) || model->may_fail);
     }
-    if (is_room(block)) {
+    if (heap_block_bytes(model->heap, block->at) > MODEL_MARKS * HEAP_GRAIN) {
         MUST(!heap_mark(model->heap, block->at + MODEL_MARKS * HEAP_GRAIN));
-        MUST(!heap_mark(model->heap, block->at + block->bytes - HEAP_GRAIN));
+        MUST(!heap_mark(model->heap, block->at + heap_block_bytes(model->heap, block->at) - HEAP_GRAIN));
     }
 }
 

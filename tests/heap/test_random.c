@@ -56,14 +56,14 @@ static void test_short(void **state)
 {
     (void)state;
     const struct model_options options = {.at_most = 24 * MIB};
-    run_cases(&options, 30, 400, 1);
+    run_cases(&options, 24, 400, 1);
 }
 
 static void test_short_in_little_space(void **state)
 {
     (void)state;
     const struct model_options options = {.reserve = 64 * MIB, .at_most = 64 * MIB};
-    run_cases(&options, 30, 400, 1);
+    run_cases(&options, 24, 400, 1);
 }
 
 static void test_short_with_ticks(void **state)
@@ -77,7 +77,7 @@ static void test_long(void **state)
 {
     (void)state;
     const struct model_options options = {.at_most = 200 * MIB};
-    run_cases(&options, 2, 15000, 1000);
+    run_cases(&options, 2, 12000, 1000);
 }
 
 static void test_long_in_little_space(void **state)
