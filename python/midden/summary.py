@@ -135,7 +135,7 @@ def describe(stats: Stats) -> str:
     return "\n".join("midden: " + line for line in [*_collector(stats), *_memory(stats["heap"])])
 
 
-def _memory(heap: dict[str, Any]) -> list[str]:
+def _memory(heap: Any) -> list[str]:
     """What the heap holds and gave back, if that is worth a line."""
     if not heap.get("serving") or (heap["resident_bytes"] < 32 << 20 and heap["returned_bytes"] < 1 << 20):
         return []
