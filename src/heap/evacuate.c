@@ -64,6 +64,17 @@ void heap_evacuate_end(struct heap *heap)
     }
 }
 
+bool heap_points_at_moving(const struct heap *heap, uintptr_t word)
+{
+    if (!heap_owns(heap, (const void *)word))
+        return false;
+    size_t offset = word - (uintptr_t)heap->base, region = offset / heap->inside->region_span;
+    if (region >= HEAP_REGIONS ||
+        offset % heap->inside->region_span / HEAP_ARENA >= heap->inside->regions[region].arenas_open)
+        return false; /* no slab's; and beyond the open arenas there are no descriptors */
+    return (heap_slab_of(heap, (const void *)word)->flags & HEAP_FLAG_EVACUATE) != 0;
+}
+
 void *heap_move(struct heap *heap, void *block)
 {
     struct heap_slab *slab = heap_slab_of(heap, block);

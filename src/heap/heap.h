@@ -192,6 +192,12 @@ size_t heap_dirty_bytes(const struct heap *heap);
  * time. Returns the bytes that went back. *done: it got to the end. */
 size_t heap_purge(struct heap *heap, uint64_t budget_ns, bool *done);
 
+/* A write while a clone lives splits a huge page, and the next clone has to copy the 512 entries of each. Make one
+ * arena after the other whole again, those that asked for huge pages and hold blocks; *next is 0 at first. Returns false
+ * after the last. Copies 2 MiB where there is something to mend, and little happens elsewhere. The one call that may be
+ * made without holding the heap, while others use it. */
+bool heap_mend(const struct heap *heap, uint32_t *next);
+
 /* Evacuation: begin, move blocks, end. Between them everything else may be called as well.
  * begin chooses the sparsest slabs whose blocks fit into the gaps of the others; returns how many bytes of
  * blocks they hold (0: nothing is worth it, and end need not be called). */
@@ -199,11 +205,14 @@ size_t heap_evacuate_begin(struct heap *heap);
 void heap_evacuate_end(struct heap *heap);
 bool heap_evacuating(const struct heap *heap);
 
-/* Does this block lie where it should not stay? Any address is allowed. */
+/* Does this block lie where it should not stay? pre: a block of this heap, or not the heap's at all. */
 static inline bool heap_wants_move(const struct heap *heap, const void *block)
 {
     return heap_owns(heap, block) && (heap_slab_of(heap, block)->flags & HEAP_FLAG_EVACUATE) != 0;
 }
+
+/* Does any word, such as one found on a stack, point into a slab whose blocks want to move? */
+bool heap_points_at_moving(const struct heap *heap, uintptr_t word);
 
 /* Move a block to a denser slab and free the old one; returns the new one, or NULL when that is not possible (it
  * stays where it is). pre: heap_wants_move. The caller owns the only pointer to it. */
