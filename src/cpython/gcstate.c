@@ -135,14 +135,14 @@ static void set_prev(struct gc_links *links, struct gc_links *prev)
     links->prev = (links->prev & GC_FLAGS) | (uintptr_t)prev;
 }
 
-/* Append the chain first..last (linked with each other) to a list. */
+/* Put the chain first..last (linked with each other) before an object, or a head: at the end of its list. */
 static void append_chain(struct gc_links *first, struct gc_links *last, struct gc_links *list)
 {
-    struct gc_links *tail = (struct gc_links *)list->prev;
+    struct gc_links *tail = gcstate_prev(list);
     tail->next = (uintptr_t)first;
     set_prev(first, tail);
     last->next = (uintptr_t)list;
-    list->prev = (uintptr_t)last;
+    set_prev(list, last);
 }
 
 static void unlink_chain(struct gc_links *first, struct gc_links *last)

@@ -73,7 +73,7 @@ static inline struct gc_links *gcstate_prev(struct gc_links *links)
     return (struct gc_links *)(links->prev & ~GC_FLAGS);
 }
 
-/* Move a tracked object to the end of a list, from whatever list it is in. */
+/* Move a tracked object to the end of a list, or before another object, from whatever list it is in. */
 void gcstate_move(struct gc_links *links, struct gc_links *list);
 /* A new reference to another marker: a tracked object, in the youngest list; NULL with MemoryError. */
 PyObject *gcstate_new_marker(void);
