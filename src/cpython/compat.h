@@ -155,6 +155,151 @@ static inline bool compat_finalizing(void)
 #endif
 }
 
+/* --- buffers that one object owns --------------------------------------------------------------- */
+
+/* How the table of a dict begins: PyDictKeysObject (pycore_dict.h). */
+struct dict_keys_mirror {
+    Py_ssize_t refcount;
+    uint8_t log2_size, log2_index_bytes, kind;
+    uint32_t version;
+    Py_ssize_t usable, entries;
+};
+#define DICT_KEYS_MIRROR_SPLIT 2 /* the kind of tables that others may share */
+
+#if PY_VERSION_HEX >= 0x030D0000
+/* How the values of a split dict, or of an instance, begin: struct _dictvalues. */
+struct dict_values_mirror {
+    uint8_t capacity, size, embedded, valid;
+    PyObject *values[1];
+};
+#endif
+
+/* The block that values begin in; NULL: they are part of the instance. Before 3.13 the block begins with the
+ * order of insertion, backwards, and the byte before the values tells its length. */
+static inline void *compat_values_block(void *values)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return (char *)values - ((uint8_t *)values)[-1];
+#else
+    return ((struct dict_values_mirror *)values)->embedded ? NULL : values;
+#endif
+}
+
+/* Whether values that were just made, and got one attribute, have this one. Before 3.14 it is the first. */
+static inline bool compat_has_value(void *values, PyObject *value)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return *(PyObject **)values == value;
+#else
+    const struct dict_values_mirror *mirror = values;
+    unsigned i = 0;
+    while (i < mirror->capacity && i < 64 && mirror->values[i] != value)
+        i++;
+    return mirror->size == 1 && i < mirror->capacity && i < 64 && mirror->values[i] == value;
+#endif
+}
+
+/* The values that an instance keeps in a block of their own: up to 3.12, as long as nobody asked for its
+ * dict. pre: its type has Py_TPFLAGS_MANAGED_DICT. */
+static inline void *compat_instance_values(PyObject *instance)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    return ((void **)instance)[-4];
+#elif PY_VERSION_HEX < 0x030D0000
+    uintptr_t word = ((uintptr_t *)instance)[-3]; /* the dict, or the values less 1 */
+    return (word & 1) != 0 ? (void *)(word + 1) : NULL;
+#else
+    (void)instance;
+    return NULL;
+#endif
+}
+
+/* pre: it has such values. */
+static inline void compat_set_instance_values(PyObject *instance, void *values)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    ((void **)instance)[-4] = values;
+#elif PY_VERSION_HEX < 0x030D0000
+    ((uintptr_t *)instance)[-3] = (uintptr_t)values - 1;
+#else
+    (void)instance, (void)values;
+#endif
+}
+
+/* Whether a bytearray's memory is a block of its own, and not a bytes object. */
+#define COMPAT_BYTEARRAY_OWNS (PY_VERSION_HEX < 0x030F0000)
+
+/* --- the native stack ----------------------------------------------------------------------------- */
+
+#if PY_VERSION_HEX >= 0x030D0000
+/* struct _PyInterpreterFrame (pycore_frame.h, pycore_interpframe_structs.h), up to its owner. */
+struct frame_mirror {
+    uintptr_t executable;
+    struct frame_mirror *previous;
+    uintptr_t function;
+    PyObject *globals, *builtins, *locals;
+    void *object, *instruction;
+#if PY_VERSION_HEX < 0x030E0000
+    int stack_top;
+#else
+    void *stack_pointer;
+#endif
+    uint16_t return_offset;
+    char owner;
+};
+#define FRAME_MIRROR_ENTRY 3 /* from this owner on: not Python code's, but an evaluation loop's own */
+#endif
+
+/* A place in the native stack frame of a thread's newest evaluation loop, then of the next older one, and so
+ * on; 0: there is none. *loop is NULL at first. pre: the GIL. */
+static inline uintptr_t compat_next_loop(PyThreadState *thread, void **loop)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    _PyCFrame *frame = *loop == NULL ? thread->cframe : ((_PyCFrame *)*loop)->previous;
+    *loop = frame;
+    return frame == &thread->root_cframe ? 0 : (uintptr_t)frame;
+#else
+    struct frame_mirror *frame = *loop == NULL ? (struct frame_mirror *)thread->current_frame
+                                               : ((struct frame_mirror *)*loop)->previous;
+    while (frame != NULL && frame->owner < FRAME_MIRROR_ENTRY)
+        frame = frame->previous;
+#if PY_VERSION_HEX >= 0x030F0000
+    if (frame != NULL && frame->previous == NULL)
+        frame = NULL; /* the oldest one is part of the thread's state */
+#endif
+    *loop = frame;
+    return (uintptr_t)frame;
+#endif
+}
+
+/* Whether what compat_next_loop reads is what CPython has: the globals of a running frame say so. False: it
+ * is not, or no thread runs any. Costs a frame object. */
+static inline bool compat_knows_frames(PyInterpreterState *interpreter)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    (void)interpreter;
+    return true; /* it reads public structures only */
+#else
+    bool same = false;
+    for (PyThreadState *thread = PyInterpreterState_ThreadHead(interpreter); thread != NULL && !same;
+         thread = PyThreadState_Next(thread)) {
+        PyFrameObject *object = PyThreadState_GetFrame(thread);
+        if (object == NULL)
+            continue;
+        struct frame_mirror *frame = (struct frame_mirror *)thread->current_frame;
+        while (frame != NULL && frame->owner >= FRAME_MIRROR_ENTRY)
+            frame = frame->previous;
+        PyObject *globals = PyFrame_GetGlobals(object);
+        same = frame != NULL && frame->globals == globals;
+        Py_XDECREF(globals);
+        Py_DECREF(object);
+        if (!same)
+            break;
+    }
+    return same;
+#endif
+}
+
 /* --- threads and interpreters ------------------------------------------------------------------- */
 
 /* Whether the calling thread runs the given interpreter; NULL is nobody's. Cheap; needs no GIL. */
