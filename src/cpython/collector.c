@@ -1,6 +1,7 @@
 /* collector.c: launching a flight, landing it, handing its candidates over, counting what became of them. */
 #include "collector.h"
 
+#include "compaction.h"
 #include "platform/platform.h"
 #include "record.h"
 #include "roster.h"
@@ -20,8 +21,10 @@ static void end_flight(void)
     struct collector *c = &collector;
     if (c->requested)
         c->asked_for = c->outcome;
-    if (c->flight != FLIGHT_NONE)
+    if (c->flight != FLIGHT_NONE) {
         c->cow_faults += platform_page_faults() - c->faults_before;
+        compaction_mend();
+    }
     idle_stop();
     snapshot_release(&c->snapshot);
     record_disarm();
@@ -87,6 +90,7 @@ bool collector_launch(enum finder_scope scope, uint64_t grown_at, bool requested
 {
     struct collector *c = &collector;
     new_outcome();
+    compaction_mend_no_more();
     c->snapshots++;
     c->requested = requested;
     if (!record_arm()) {

@@ -3,13 +3,7 @@
 
 #include "collector.h"
 #include "domains.h"
-#if __has_include("evacuate.h")
 #include "evacuate.h"
-#else /* until it is there */
-#define evacuate_begin() 0
-#define evacuate_slice(gc, budget_ns) true
-#define evacuate_abandon() (void)0
-#endif
 #include "platform/platform.h"
 
 struct compaction_figures compaction_figures;
@@ -104,6 +98,8 @@ static struct {
     bool running;
     _Atomic uint32_t bell;
     atomic_bool stop, over;
+    atomic_bool mend;     /* huge pages want to be made whole */
+    atomic_bool compacts; /* the heap wants to be compacted when the program is idle */
 } keeper;
 
 static bool may_work(void)
@@ -130,19 +126,30 @@ static void keep(void)
     }
     if (!keeper.stop)
         (void)platform_trim_malloc();
+    keeper.compacts = false;
+}
+
+static void mend(void)
+{
+    uint32_t next = 0;
+    while (keeper.mend && !keeper.stop && heap_mend(domains_heap(), &next))
+        ;
+    keeper.mend = false;
 }
 
 static void run(void *unused)
 {
     (void)unused;
+    mend();
     uint64_t used_ns = platform_cpu_ns();
-    while (!keeper.stop) {
+    while (!keeper.stop && keeper.compacts) {
         platform_wait(&keeper.bell, 0, LOOK_NS);
         uint64_t now_ns = platform_cpu_ns();
         if (!keeper.stop && now_ns - used_ns < LOOK_NS / IDLE_SHARE) {
             keep();
             break;
         }
+        mend();
         used_ns = now_ns;
     }
     keeper.over = true;
@@ -172,11 +179,27 @@ static void start_keeper(void)
         platform_thread_join(&keeper.thread);
         keeper.running = false;
     }
-    if (keeper.running)
+    if (keeper.running) {
+        platform_wake(&keeper.bell); /* it looks again */
         return;
+    }
     keeper.stop = keeper.over = false;
     keeper.bell = 0;
     keeper.running = platform_thread_start(&keeper.thread, run, NULL) == 0;
+}
+
+void compaction_mend(void)
+{
+    struct heap *heap = domains_heap();
+    if (heap == NULL || !heap_has_huge(heap))
+        return;
+    keeper.mend = true;
+    start_keeper();
+}
+
+void compaction_mend_no_more(void)
+{
+    keeper.mend = false;
 }
 
 /* --- ticks -------------------------------------------------------------------------------------- */
@@ -193,6 +216,7 @@ static void look(void)
         if (pass.stage == REST)
             begin();
     } else {
+        keeper.compacts = true;
         start_keeper();
     }
 }

@@ -22,6 +22,10 @@ extern struct compaction_figures compaction_figures;
 size_t compaction_now(void);
 /* In a "stop" tick, with its time: see whether there is something to give back, and whether memory is short. */
 void compaction_tick(uint64_t now_ns);
+/* A flight has ended: the keeper makes huge pages whole again that were written to meanwhile, without the GIL. */
+void compaction_mend(void);
+/* A flight is about to begin: no more of that. */
+void compaction_mend_no_more(void);
 /* The keeper ends; returns when it is gone. Releases the GIL meanwhile. */
 void compaction_stop(void);
 /* In a forked child: the keeper is not there, and a pass is not under way. */

@@ -197,6 +197,8 @@ size_t heap_purge(struct heap *heap, uint64_t budget_ns, bool *done);
  * after the last. Copies 2 MiB where there is something to mend, and little happens elsewhere. The one call that may be
  * made without holding the heap, while others use it. */
 bool heap_mend(const struct heap *heap, uint32_t *next);
+/* Whether there can be huge pages by now. */
+bool heap_has_huge(const struct heap *heap);
 
 /* Evacuation: begin, move blocks, end. Between them everything else may be called as well.
  * begin chooses the sparsest slabs whose blocks fit into the gaps of the others; returns how many bytes of

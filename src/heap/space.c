@@ -222,6 +222,34 @@ static bool arena_open(struct heap *heap, unsigned region)
     return true;
 }
 
+bool heap_has_huge(const struct heap *heap)
+{
+    const struct region *regions = heap->inside->regions;
+    return regions[HEAP_OBJECTS].arenas_open * HEAP_ARENA > HUGE_FROM ||
+           regions[HEAP_BUFFERS].arenas_open * HEAP_ARENA > HUGE_FROM;
+}
+
+bool heap_mend(const struct heap *heap, uint32_t *next)
+{
+    /* What is read here may be changing. Then it is mended another time; and an arena that is being given back does
+     * not become huge, since it is first taken out of those that may. */
+    uint32_t number = *next;
+    for (unsigned region = 0; region < HEAP_REGIONS; region++) {
+        uint32_t open = __atomic_load_n(&heap->inside->regions[region].arenas_open, __ATOMIC_RELAXED);
+        if (number >= open) {
+            number -= open;
+            continue;
+        }
+        const struct arena *arena = arena_at(heap, region, number);
+        ++*next;
+        if (__atomic_load_n(&arena->huge, __ATOMIC_RELAXED) &&
+            __atomic_load_n(&arena->free, __ATOMIC_RELAXED) != ALL_UNITS)
+            (void)platform_collapse(arena_start(heap, region, number), HEAP_ARENA);
+        return true;
+    }
+    return false;
+}
+
 /* --- units -------------------------------------------------------------------------------------- */
 
 struct heap_slab *unit_take(struct heap *heap, unsigned region)
