@@ -564,6 +564,8 @@ static void look_at(struct model *model, const char *address)
     const struct model_block *block = block_around(model, address);
     MUST(heap_block_at(model->heap, address, &bytes) == (block == NULL ? NULL : block->at));
     MUST(block == NULL || bytes == heap_block_bytes(model->heap, block->at));
+    MUST(block == NULL || heap_points_at_moving(model->heap, (uintptr_t)address) == heap_wants_move(model->heap, block->at));
+    MUST(heap_owns(model->heap, address) || !heap_points_at_moving(model->heap, (uintptr_t)address));
     MUST(block == NULL || heap_is_block_start(model->heap, address) == (address == block->at));
     MUST(block != NULL || !heap_owns(model->heap, address) || !heap_is_block_start(model->heap, address) ||
          (uintptr_t)address % HEAP_GRAIN == 0);

@@ -5,7 +5,19 @@
 
 #include "../../src/heap/internal.h"
 
+#include <pthread.h>
 #include <string.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#ifndef UNDER_TSAN
+#define UNDER_TSAN 0
+#endif
 
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
@@ -274,6 +286,50 @@ static void test_huge_pages_broken_by_ticks(void **state)
     end();
 }
 
+/* Huge pages that are made whole again while blocks come and go. */
+static void *mend(void *stop)
+{
+    while (!atomic_load((_Atomic bool *)stop)) {
+        uint32_t next = 0;
+        while (heap_mend(model.heap, &next))
+            continue;
+    }
+    return NULL;
+}
+
+static void test_mended_meanwhile(void **state)
+{
+    (void)state;
+    if (UNDER_TSAN)
+        skip(); /* what is read without holding the heap may be changing, and says so */
+    _Atomic bool stop = false;
+    pthread_t thread;
+    begin(0);
+    assert_false(heap_has_huge(model.heap));
+    fill(HEAP_OBJECTS, 2000, HUGE_FROM + 40 * MIB);
+    assert_true(heap_has_huge(model.heap));
+    assert_int_equal(pthread_create(&thread, NULL, mend, &stop), 0);
+    for (unsigned round = 1; round < 5; round++) {
+        thin(round * 10);
+        purge();
+        assert_int_equal(count_pages().strays, 0);
+        fill(HEAP_OBJECTS, 1000 * round, 40 * MIB);
+        heap_tick(model.heap, round * SECOND);
+    }
+    stop = true;
+    pthread_join(thread, NULL);
+    thin(100);
+    purge();
+    purge();
+    assert_int_equal(count_pages().strays, 0);
+    uint32_t next = 0, arenas = 0;
+    while (heap_mend(model.heap, &next))
+        arenas++;
+    assert_int_equal(arenas, model.heap->inside->regions[HEAP_OBJECTS].arenas_open);
+    assert_int_equal(count_pages().strays, 0);
+    end();
+}
+
 /* --- the tick ----------------------------------------------------------------------------------- */
 
 static void test_ticks(void **state)
@@ -442,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_thinned_huge_pages),
         cmocka_unit_test(test_reused_units),
         cmocka_unit_test(test_huge_pages_broken_by_ticks),
+        cmocka_unit_test(test_mended_meanwhile),
         cmocka_unit_test(test_ticks),
         cmocka_unit_test(test_breathing),
         cmocka_unit_test(test_exchange),
