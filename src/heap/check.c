@@ -25,7 +25,8 @@ static const char *check_list(const struct heap *heap, const struct heap_slab *s
     return NULL;
 }
 
-static const char *check_marks(const struct heap *heap, const struct heap_slab *slab, const struct slot_set *live)
+static const char *check_marks(const struct heap *heap, const struct heap_slab *slab,
+                               const struct slot_set *live)
 {
     const struct table *marks = &heap->inside->marks;
     if (slab->region != HEAP_OBJECTS || marks->committed == 0)
@@ -43,7 +44,8 @@ static const char *check_marks(const struct heap *heap, const struct heap_slab *
     return NULL;
 }
 
-static const char *check_sites(const struct heap *heap, const struct heap_slab *slab, const struct slot_set *live)
+static const char *check_sites(const struct heap *heap, const struct heap_slab *slab,
+                               const struct slot_set *live)
 {
     if ((slab->flags & HEAP_FLAG_SITES) == 0)
         return NULL;
@@ -140,7 +142,8 @@ static const char *check_lists(const struct heap *heap, unsigned region)
         if (told != (r->lists[list] != 0))
             return "a list of arenas is empty, and said not to be";
         uint32_t prev = 0;
-        for (uint32_t at = r->lists[list]; at != 0; prev = at, at = arena_at(heap, region, at - 1)->next, listed++)
+        for (uint32_t at = r->lists[list]; at != 0;
+             prev = at, at = arena_at(heap, region, at - 1)->next, listed++)
             if (at > r->arenas_open || arena_at(heap, region, at - 1)->prev != prev ||
                 arena_at(heap, region, at - 1)->list != list)
                 return "a list of arenas is broken";
@@ -180,7 +183,8 @@ static const char *check_rooms(const struct heap *heap)
                     (room->resident_pages != 0) != of_dirty)
                     return "a list of free rooms is broken";
         }
-    if (live != rooms->live_bytes || count != rooms->live_count || dirty != rooms->dirty_bytes || free != listed)
+    if (live != rooms->live_bytes || count != rooms->live_count || dirty != rooms->dirty_bytes ||
+        free != listed)
         return "the rooms are counted wrongly";
     return NULL;
 }

@@ -1,7 +1,7 @@
 /* evacuate.c: choosing slabs to be emptied, and moving their blocks to others.
  *
- * In each class the sparsest slabs are chosen, as long as what they hold fits into the gaps of the rest. They leave
- * their bins, so that nothing is allocated there; what empties is given back by heap_purge. */
+ * In each class the sparsest slabs are chosen, as long as what they hold fits into the gaps of the rest.
+ * They leave their bins, so that nothing is allocated there; what empties is given back by heap_purge. */
 #include "internal.h"
 
 /* How sparse a slab must be: the last two bins. */

@@ -37,31 +37,32 @@ enum heap_region { HEAP_OBJECTS, HEAP_BUFFERS, HEAP_REGIONS };
 #define HEAP_ARENA ((size_t)2 << 20)
 #define HEAP_GRAIN ((size_t)16) /* every block begins at, and is, a multiple of it */
 
-/* Size classes: every 16 bytes up to 512, 8 to each doubling up to a page, then 4: there, what a block leaves of
- * its slot are pages that nobody touches. */
+/* Size classes: every 16 bytes up to 512, 8 to each doubling up to a page, then 4: there, what a block
+ * leaves of its slot are pages that nobody touches. */
 #define HEAP_SMALLEST_STEP_END ((size_t)512)
 #define HEAP_LARGEST_SLOT ((size_t)32768)
 #define HEAP_CLASSES 69u /* 1 to 68; 0 stands for a request of no bytes, and is served as 1 */
 
 /* What a unit is: one descriptor for each, in a table beside the range. */
 struct heap_slab {
-    void *free;    /* the free slots, linked through their first words */
-    uint16_t live; /* slots in use */
-    uint16_t floor;         /* when live falls to this, heap_slab_fell must see to it */
-    uint16_t flags;         /* HEAP_FLAG_..: freeing a slot here needs more than putting it on the list */
-    uint8_t size_class;     /* of a room: the logarithm of its units */
-    uint8_t kind;           /* enum heap_kind */
-    uint32_t slot_bytes;
-    uint32_t reciprocal;    /* slot = offset * reciprocal >> 32 */
-    uint16_t capacity;      /* slots in all */
-    uint16_t carved;        /* slots that ever were on the list; those behind it are untouched */
-    uint16_t purged;        /* a bit for each page that went back; slots that touch one are on no list */
+    void *free;          /* the free slots, linked through their first words */
+    uint16_t live;       /* slots in use */
+    uint16_t floor;      /* when live falls to this, heap_slab_fell must see to it */
+    uint16_t flags;      /* HEAP_FLAG_..: freeing a slot here needs more than putting it on the list */
+    uint8_t size_class;  /* of a room: the logarithm of its units */
+    uint8_t kind;        /* enum heap_kind */
+    uint32_t slot_bytes; /* of a free room: the turn in which it was freed */
+    uint32_t reciprocal; /* slot = offset * reciprocal >> 32; of a room: its site */
+    uint16_t capacity;   /* slots in all */
+    uint16_t carved;     /* slots that ever were on the list; those behind it were not touched */
+    uint16_t purged;     /* a bit for each page that went back; slots that touch one are on no list */
     uint8_t region;
-    uint8_t bin;            /* the list of slabs that it is in, by fullness (enum heap_bin) */
+    uint8_t bin; /* the list of slabs that it is in, by fullness (enum heap_bin) */
     struct heap_slab *next, *prev;
-    size_t bytes;           /* of a room: what was asked for; 0: free */
-    uint32_t epoch;         /* a slab: of its "freed" bits. A free room: the turn in which it was freed */
-    uint32_t resident_pages; /* pages that may hold memory, from the first on: of a room now, of a slab when it began */
+    size_t bytes;   /* of a room: what was asked for; 0: free */
+    uint32_t epoch; /* when its "freed" bits, or that of a room, were written last */
+    /* Pages that may hold memory, from the first on: of a room now, of a slab when it began. */
+    uint32_t resident_pages;
 };
 
 enum heap_kind {
@@ -77,11 +78,11 @@ enum heap_kind {
 #define HEAP_FLAG_SITES 8u    /* some slots may have a site */
 
 struct heap {
-    char *base;  /* the range */
-    size_t span; /* its bytes */
-    struct heap_slab *slabs; /* one for each unit of the range */
+    char *base;                                            /* the range */
+    size_t span;                                           /* its bytes */
+    struct heap_slab *slabs;                               /* one for each unit of the range */
     struct heap_slab *current[HEAP_REGIONS][HEAP_CLASSES]; /* never NULL: where a class takes slots from */
-    struct heap_inside *inside; /* the rest; internal.h */
+    struct heap_inside *inside;                            /* the rest; internal.h */
 };
 
 struct heap_options {
@@ -179,8 +180,9 @@ void *heap_block_at(const struct heap *heap, const void *address, size_t *bytes)
 
 /* --- memory that goes back ---------------------------------------------------------------------- */
 
-/* How often heap_tick looks: what was free at two looks in a row goes back. (jemalloc lets free pages decay over
- * 10 s, mimalloc over 10 ms; a second keeps a program that breathes from breathing system calls.) */
+/* How often heap_tick looks: what was free at two looks in a row goes back. (jemalloc lets free pages
+ * decay over 10 s, mimalloc over 10 ms; a second keeps a program that breathes from breathing system
+ * calls.) */
 #define HEAP_TICK_NS 500000000u
 
 /* Give back whole units that have been free for a while. Cheap when there are none. Call it now and then. */
@@ -192,10 +194,10 @@ size_t heap_dirty_bytes(const struct heap *heap);
  * time. Returns the bytes that went back. *done: it got to the end. */
 size_t heap_purge(struct heap *heap, uint64_t budget_ns, bool *done);
 
-/* A write while a clone lives splits a huge page, and the next clone has to copy the 512 entries of each. Make one
- * arena after the other whole again, those that asked for huge pages and hold blocks; *next is 0 at first. Returns false
- * after the last. Copies 2 MiB where there is something to mend, and little happens elsewhere. The one call that may be
- * made without holding the heap, while others use it. */
+/* A write while a clone lives splits a huge page, and the next clone has to copy the 512 entries of each.
+ * Make one arena after the other whole again, those that asked for huge pages and hold blocks; *next is 0
+ * at first. Returns false after the last. Copies 2 MiB where there is something to mend, and little
+ * happens elsewhere. The one call that may be made without holding the heap, while others use it. */
 bool heap_mend(const struct heap *heap, uint32_t *next);
 /* Whether there can be huge pages by now. */
 bool heap_has_huge(const struct heap *heap);
@@ -216,14 +218,15 @@ static inline bool heap_wants_move(const struct heap *heap, const void *block)
 /* Does any word, such as one found on a stack, point into a slab whose blocks want to move? */
 bool heap_points_at_moving(const struct heap *heap, uintptr_t word);
 
-/* Move a block to a denser slab and free the old one; returns the new one, or NULL when that is not possible (it
- * stays where it is). pre: heap_wants_move. The caller owns the only pointer to it. */
+/* Move a block to a denser slab and free the old one; returns the new one, or NULL when that is not
+ * possible (it stays where it is). pre: heap_wants_move. The caller owns the only pointer to it. */
 void *heap_move(struct heap *heap, void *block);
 
 /* --- side tables -------------------------------------------------------------------------------- */
 
-/* Marks: one for each of the first three grains (16 bytes each) of a block of HEAP_OBJECTS, or of a room; CPython's
- * objects begin in the second or third. Freeing the block takes them off. The first mark makes the table. */
+/* Marks: one for each of the first three grains (16 bytes each) of a block of HEAP_OBJECTS, or of a room;
+ * CPython's objects begin in the second or third. Freeing the block takes them off. The first mark makes
+ * the table. */
 bool heap_mark(struct heap *heap, const void *address); /* false: no memory, or not such a place */
 bool heap_marked(const struct heap *heap, const void *address);
 void heap_unmark_all(struct heap *heap);
@@ -239,7 +242,8 @@ bool heap_freed(const struct heap *heap, const void *block);
 void heap_freed_forget(struct heap *heap, const void *block); /* take the note back; pre: heap_freed */
 void heap_freed_prefetch(const struct heap *heap, const void *block);
 
-/* Allocation sites: a number for each slot, 0 when the block is new. NULL: no memory, or a room's interior. */
+/* Allocation sites: a number for each slot, 0 when the block is new. NULL: no memory, or a room's
+ * interior. */
 bool heap_sites_enable(struct heap *heap);
 uint32_t *heap_site(const struct heap *heap, const void *block);
 
@@ -274,8 +278,8 @@ void heap_tell_class(const struct heap *heap, enum heap_region region, unsigned 
 struct heap_unit_view {
     uintptr_t at;
     enum heap_kind kind;
-    uint8_t region;        /* HEAP_REGIONS: a room */
-    bool huge;             /* its arena asked for huge pages */
+    uint8_t region; /* HEAP_REGIONS: a room */
+    bool huge;      /* its arena asked for huge pages */
     uint32_t slot_bytes;
     uint8_t occupancy[HEAP_UNIT / HEAP_PAGE]; /* in use: 0 to 254 of 254; 255: it holds no memory */
 };

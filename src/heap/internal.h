@@ -24,7 +24,8 @@
 #define ROOM_CLASSES 28u
 
 #ifndef MIDDEN_TORTURE
-#define HUGE_FROM ((size_t)64 << 20) /* a region smaller than that: half an empty arena would show in its size */
+/* In a region smaller than that, half an empty arena would show in its size. */
+#define HUGE_FROM ((size_t)64 << 20)
 #define HUGE_ROOM ((size_t)8 << 20)
 #define CARVE_BYTES HEAP_PAGE /* slots that are put on the list at once */
 #else
@@ -37,19 +38,19 @@
 #define MARKABLE 3u
 #define FLAG_ROOM_MARKS 112u
 #define FLAG_ROOM_MARK(grain) (16u << (grain))
-#define FLAG_ROOM_OBJECT 128u /* its block was asked of HEAP_OBJECTS, and is again when it shrinks to a slot */
+#define FLAG_ROOM_OBJECT 128u /* asked of HEAP_OBJECTS, where its block goes when it shrinks to a slot */
 
 /* Where a slab is listed, by how full it was when it came there. FULL, CURRENT and NONE are no lists. */
 enum heap_bin { BIN_FULLEST, BIN_FULLER, BIN_HALF, BIN_SPARSE, BINS, BIN_FULL = BINS, BIN_CURRENT, BIN_NONE };
 #define FLOOR_NEVER 0xFFFFu
 
 struct arena {
-    uint32_t free;  /* units not taken, a bit each */
-    uint32_t dirty; /* of those, the ones that may hold memory */
-    uint32_t stale; /* of those, the ones that already did at the last look */
-    uint32_t next, prev; /* in its list; numbers, 0: none, so that arena i is told as i + 1 */
+    uint32_t free;         /* units not taken, a bit each */
+    uint32_t dirty;        /* of those, the ones that may hold memory */
+    uint32_t stale;        /* of those, the ones that already did at the last look */
+    uint32_t next, prev;   /* in its list; numbers, 0: none, so that arena i is told as i + 1 */
     uint16_t purged_pages; /* of its slabs */
-    uint8_t list;          /* 0: none; else 1 + how many units are taken (+ UNITS_PER_ARENA: with dirty ones) */
+    uint8_t list; /* 0: none; else 1 + how many units are taken (+ UNITS_PER_ARENA: with dirty ones) */
     bool huge;
 };
 #define ARENA_LISTS (2 * (unsigned)UNITS_PER_ARENA + 1)
@@ -62,17 +63,17 @@ struct table {
 
 struct region {
     uint32_t arenas_open;
-    size_t committed;            /* bytes of the range, from the region's start */
+    size_t committed; /* bytes of the range, from the region's start */
     size_t dirty_units;
     uint32_t lists[ARENA_LISTS]; /* arenas by list; [0] is not used */
     uint64_t occupied[2];        /* which lists have any: [0] clean, [1] with dirty units */
-    uint32_t collapsed;          /* arenas up to here were made huge after the fact, or found not to be worth it */
+    uint32_t collapsed; /* arenas up to here were made huge after the fact, or found not to be worth it */
 };
 
 struct rooms {
-    size_t next, committed;                  /* units; bytes */
-    struct heap_slab *clean[ROOM_CLASSES];   /* free, without memory */
-    struct heap_slab *dirty[ROOM_CLASSES];   /* free, the one freed last in front */
+    size_t next, committed;                /* units; bytes */
+    struct heap_slab *clean[ROOM_CLASSES]; /* free, without memory */
+    struct heap_slab *dirty[ROOM_CLASSES]; /* free, the one freed last in front */
     size_t dirty_bytes, live_bytes, live_count;
 };
 
@@ -87,7 +88,7 @@ struct heap_inside {
     struct heap_slab *bins[HEAP_REGIONS][HEAP_CLASSES][BINS];
     void *_Atomic remote; /* blocks freed by others, linked through their first words */
     uint64_t tick_ns;
-    uint32_t turn;       /* counts ticks */
+    uint32_t turn;        /* counts ticks */
     uint32_t freed_epoch; /* 0: heap_freed_begin was never called */
     bool sites_enabled, evacuating, ticks;
     uint32_t given; /* units and rooms that became free, to tell when to look at the clock */
@@ -154,7 +155,8 @@ static inline uint32_t slot_pages(const struct heap_slab *slab, unsigned slot)
     return (2u << last) - (1u << first);
 }
 
-/* Pages of a slab, from the first on: with slots that were carved; that may hold memory, but for the purged ones. */
+/* Pages of a slab, from the first on: with slots that were carved; that may hold memory, but for the
+ * purged ones. */
 static inline unsigned carved_pages(const struct heap_slab *slab)
 {
     return (unsigned)(((size_t)slab->carved * slab->slot_bytes + HEAP_PAGE - 1) / HEAP_PAGE);

@@ -1,9 +1,10 @@
 /* purge.c: giving pages back to the system.
  *
  * Two ways. The tick gives back whole units and rooms that have been free for a while; it is all that a
- * program under load sees, and costs one look at a few counters when there is nothing. heap_purge looks into every
- * slab, and gives back each page that no block touches. An arena goes back in runs of pages, one system call for
- * each run, and only if enough of it is free: a huge page that is nearly full stays whole. */
+ * program under load sees, and costs one look at a few counters when there is nothing. heap_purge looks
+ * into every slab, and gives back each page that no block touches. An arena goes back in runs of pages,
+ * one system call for each run, and only if enough of it is free: a huge page that is nearly full stays
+ * whole. */
 #include "internal.h"
 
 #define PAGES_PER_ARENA ((size_t)HEAP_ARENA / HEAP_PAGE)
@@ -16,8 +17,8 @@
 #define BREAK_ON_PURGE 1u
 #endif
 #define LOOK_EVERY 16u /* so many free units and rooms to a look at the clock */
-/* Unused memory that is not worth giving back in exchange for fresh: as much is lost in any heap. Not less than
- * a room or two, and a share of all. */
+/* Unused memory that is not worth giving back in exchange for fresh: as much is lost in any heap. Not less
+ * than a room or two, and a share of all. */
 #define EXCHANGE_FROM ((size_t)256 << 10)
 #define EXCHANGE_SHARE 32u
 #define EXCHANGE_AT_ONCE ((size_t)1 << 20)
@@ -35,7 +36,7 @@ static bool page_in(const struct page_set *set, size_t page)
 
 static void page_drop(struct page_set *set, size_t page)
 {
-    set->units[page / PAGES_PER_UNIT] &= (uint16_t)~(1u << (page % PAGES_PER_UNIT));
+    set->units[page / PAGES_PER_UNIT] &= (uint16_t) ~(1u << (page % PAGES_PER_UNIT));
 }
 
 /* Where the system's pages are larger than ours: only whole ones of its. */
@@ -88,7 +89,8 @@ static void forsake(struct heap *heap, struct arena *arena, char *start)
 }
 
 /* Give back the free units of a mask. */
-static size_t give_units(struct heap *heap, unsigned region, uint32_t number, uint32_t units, size_t break_from)
+static size_t give_units(struct heap *heap, unsigned region, uint32_t number, uint32_t units,
+                         size_t break_from)
 {
     struct arena *arena = arena_at(heap, region, number);
     char *start = arena_start(heap, region, number);
@@ -116,7 +118,8 @@ static size_t give_units(struct heap *heap, unsigned region, uint32_t number, ui
 size_t heap_dirty_bytes(const struct heap *heap)
 {
     const struct heap_inside *inside = heap->inside;
-    return (inside->regions[HEAP_OBJECTS].dirty_units + inside->regions[HEAP_BUFFERS].dirty_units) * HEAP_UNIT +
+    return (inside->regions[HEAP_OBJECTS].dirty_units + inside->regions[HEAP_BUFFERS].dirty_units) *
+               HEAP_UNIT +
            inside->rooms.dirty_bytes;
 }
 
@@ -153,7 +156,8 @@ void purge_in_exchange(struct heap *heap, unsigned region, size_t bytes)
 {
     struct heap_inside *inside = heap->inside;
     size_t dirty = heap_dirty_bytes(heap);
-    size_t arenas = (size_t)inside->regions[HEAP_OBJECTS].arenas_open + inside->regions[HEAP_BUFFERS].arenas_open;
+    size_t arenas =
+        (size_t)inside->regions[HEAP_OBJECTS].arenas_open + inside->regions[HEAP_BUFFERS].arenas_open;
     if (dirty < EXCHANGE_FROM || dirty < (arenas * HEAP_ARENA + inside->rooms.live_bytes) / EXCHANGE_SHARE)
         return;
     bytes = bytes < EXCHANGE_AT_ONCE ? EXCHANGE_AT_ONCE : bytes;

@@ -1,15 +1,15 @@
-/* room.c: blocks larger than any size class. Each has a power of two of units for its own, aligned to that, so
- * that it grows without moving until the room is full; address space is not memory. A block that outgrows
- * its room takes its pages along to a larger one, without copying.
+/* room.c: blocks larger than any size class. Each has a power of two of units for its own, aligned to
+ * that, so that it grows without moving until the room is full; address space is not memory. A block that
+ * outgrows its room takes its pages along to a larger one, without copying.
  *
  * A free room keeps its memory until the second tick after, as the C library's heap would; larger than
  * KEEP_AT_MOST not at all. */
 #include "internal.h"
 
-#define KEEP_AT_MOST ((size_t)32 << 20)  /* glibc's largest threshold for memory of its own (mallopt(3)) */
-#define MOVE_FROM ((size_t)1 << 20)      /* below, copying is cheaper, and splits no mapping */
-#define ROOMIER 3u                       /* up to eight times larger than wanted */
-#define TAIL ((size_t)256 << 10)         /* memory behind a block that is worth a system call */
+#define KEEP_AT_MOST ((size_t)32 << 20) /* glibc's largest threshold for memory of its own (mallopt(3)) */
+#define MOVE_FROM ((size_t)1 << 20)     /* below, copying is cheaper, and splits no mapping */
+#define ROOMIER 3u                      /* up to eight times larger than wanted */
+#define TAIL ((size_t)256 << 10)        /* memory behind a block that is worth a system call */
 
 static unsigned room_class(size_t bytes)
 {
@@ -120,7 +120,8 @@ static struct heap_slab *room_take(struct heap *heap, unsigned size_class)
     struct rooms *rooms = &heap->inside->rooms;
     struct heap_slab *room;
     /* One that holds memory, also if it is larger: address space is cheaper than fresh pages. */
-    for (unsigned i = size_class; rooms->dirty_bytes != 0 && i < ROOM_CLASSES && i <= size_class + ROOMIER; i++)
+    for (unsigned i = size_class; rooms->dirty_bytes != 0 && i < ROOM_CLASSES && i <= size_class + ROOMIER;
+         i++)
         if ((room = rooms->dirty[i]) != NULL) {
             take_out(&rooms->dirty[i], room);
             rooms->dirty_bytes -= room->resident_pages * HEAP_PAGE;
@@ -159,7 +160,7 @@ static void room_put(struct heap *heap, struct heap_slab *room)
 static void went(struct heap *heap, struct heap_slab *room, size_t keep)
 {
     size_t held = room->resident_pages * HEAP_PAGE;
-    if (held >= HUGE_ROOM) { /* what comes to lie there may be shorter, and would still get a whole huge page */
+    if (held >= HUGE_ROOM) { /* what comes to lie there may be shorter than a huge page */
         platform_advise_huge(unit_start(heap, room) + keep, held - keep, false);
         heap->inside->advised++;
     }

@@ -1,5 +1,6 @@
-/* side.c: the tables beside the range. Marks and freed bits have one bit for each grain of the objects' region,
- * so a slab's are 512 bytes on their own; sites have a number for each slot. All are indexed by address alone. */
+/* side.c: the tables beside the range. Marks and freed bits have one bit for each grain of the objects'
+ * region, so a slab's are 512 bytes on their own; sites have a number for each slot. All are indexed by
+ * address alone. */
 #include "internal.h"
 
 #define BITS_PER_UNIT (HEAP_UNIT / HEAP_GRAIN)
@@ -28,7 +29,8 @@ static uint64_t *word_of(const struct table *table, size_t grain)
 /* As far as arenas are open. */
 static bool reach(struct heap *heap, struct table *table)
 {
-    return table_reach(table, heap->inside->regions[HEAP_OBJECTS].arenas_open * (HEAP_ARENA / HEAP_GRAIN / 8));
+    return table_reach(table,
+                       heap->inside->regions[HEAP_OBJECTS].arenas_open * (HEAP_ARENA / HEAP_GRAIN / 8));
 }
 
 /* --- marks -------------------------------------------------------------------------------------- */
@@ -73,10 +75,11 @@ bool heap_marked(const struct heap *heap, const void *address)
 void marks_clear(struct heap *heap, const void *block, struct heap_slab *slab)
 {
     if (slab->flags & HEAP_FLAG_ROOM) {
-        slab->flags &= (uint16_t)~(HEAP_FLAG_MARKED | FLAG_ROOM_MARKS);
+        slab->flags &= (uint16_t) ~(HEAP_FLAG_MARKED | FLAG_ROOM_MARKS);
         return;
     }
-    size_t grain = grain_of(heap, block), own = slab->slot_bytes / HEAP_GRAIN, count = own < MARKABLE ? own : MARKABLE;
+    size_t grain = grain_of(heap, block), own = slab->slot_bytes / HEAP_GRAIN,
+           count = own < MARKABLE ? own : MARKABLE;
     uint64_t *word = word_of(&heap->inside->marks, grain), bits = ((uint64_t)1 << count) - 1;
     word[0] &= ~(bits << (grain % 64));
     if (grain % 64 + count > 64) /* else the next word may lie behind the table */
@@ -84,7 +87,8 @@ void marks_clear(struct heap *heap, const void *block, struct heap_slab *slab)
 }
 
 /* Every unit with marks, and every room. */
-static int each_marked(const struct heap *heap, int (*visit)(void *context, struct heap_slab *slab), void *context)
+static int each_marked(const struct heap *heap, int (*visit)(void *context, struct heap_slab *slab),
+                       void *context)
 {
     struct heap_slab *slab = heap_slab_of(heap, heap->base);
     const struct heap_slab *end = slab + heap->inside->regions[HEAP_OBJECTS].arenas_open * UNITS_PER_ARENA;
@@ -103,7 +107,7 @@ static int unmark(void *context, struct heap_slab *slab)
     struct heap *heap = context;
     if ((slab->flags & HEAP_FLAG_ROOM) == 0)
         memset(word_of(&heap->inside->marks, grain_of(heap, unit_start(heap, slab))), 0, BITS_PER_UNIT / 8);
-    slab->flags &= (uint16_t)~(HEAP_FLAG_MARKED | FLAG_ROOM_MARKS);
+    slab->flags &= (uint16_t) ~(HEAP_FLAG_MARKED | FLAG_ROOM_MARKS);
     return 0;
 }
 
@@ -218,7 +222,8 @@ uint32_t *heap_site(const struct heap *heap, const void *block)
     if (slab->kind != HEAP_UNIT_SLAB)
         return NULL;
     slab->flags |= HEAP_FLAG_SITES; /* freeing the block makes it 0 again */
-    size_t unit = (size_t)(unit_start(heap, slab) - heap->base - slab->region * inside->region_span) / HEAP_UNIT;
+    size_t unit =
+        (size_t)(unit_start(heap, slab) - heap->base - slab->region * inside->region_span) / HEAP_UNIT;
     return (uint32_t *)inside->sites[slab->region].at + unit * BITS_PER_UNIT + slot_of(heap, slab, block);
 }
 
@@ -238,7 +243,8 @@ size_t heap_side_bytes(const struct heap *heap)
 {
     const struct heap_inside *inside = heap->inside;
     const struct region *objects = &inside->regions[HEAP_OBJECTS], *buffers = &inside->regions[HEAP_BUFFERS];
-    size_t arenas = objects->arenas_open + (size_t)buffers->arenas_open, bytes = sizeof *heap + sizeof *inside;
+    size_t arenas = objects->arenas_open + (size_t)buffers->arenas_open,
+           bytes = sizeof *heap + sizeof *inside;
     bytes += arenas * (sizeof(struct arena) + UNITS_PER_ARENA * sizeof(struct heap_slab));
     bytes += inside->rooms.next * sizeof(struct heap_slab);
     if (inside->marks.committed != 0)

@@ -1,8 +1,9 @@
 /* slab.c: size classes. Slabs, their bins by fullness, allocating and freeing slots.
  *
- * A class takes its slots from one current slab. When that has none left, the fullest of the others becomes current,
- * so that sparse slabs get the time to become empty. A slab changes its bin only when `live` has fallen to `floor`:
- * one compare on each free covers "was full", "is much emptier now" and "is empty". */
+ * A class takes its slots from one current slab. When that has none left, the fullest of the others
+ * becomes current, so that sparse slabs get the time to become empty. A slab changes its bin only when
+ * `live` has fallen to `floor`: one compare on each free covers "was full", "is much emptier now" and "is
+ * empty". */
 #include "internal.h"
 
 /* --- classes ------------------------------------------------------------------------------------ */
@@ -134,8 +135,8 @@ static bool restore(const struct heap *heap, struct heap_slab *slab)
     return slab->free != NULL;
 }
 
-/* Slots for an empty list; false: all are in use. Purged pages come first: the next slot that was never used may begin in
- * one, behind the last that was. */
+/* Slots for an empty list; false: all are in use. Purged pages come first: the next slot that was never
+ * used may begin in one, behind the last that was. */
 static bool more(const struct heap *heap, struct heap_slab *slab)
 {
     return restore(heap, slab) || carve(heap, slab);
@@ -298,7 +299,8 @@ void *heap_realloc(struct heap *heap, void *block, size_t bytes)
         return block;
     enum heap_region region = (enum heap_region)slab->region;
     size_t asked = bytes;
-    if (bytes > old && old >= GROWS_FROM && bytes <= HEAP_LARGEST_SLOT && bytes + bytes / 8 <= HEAP_LARGEST_SLOT)
+    if (bytes > old && old >= GROWS_FROM && bytes <= HEAP_LARGEST_SLOT &&
+        bytes + bytes / 8 <= HEAP_LARGEST_SLOT)
         asked += bytes / 8;
     void *moved = heap_alloc(heap, region, asked);
     if (moved == NULL)

@@ -190,10 +190,12 @@ static bool arena_open(struct heap *heap, unsigned region)
     struct region *r = &inside->regions[region];
     uint32_t number = r->arenas_open;
     size_t end = (size_t)(number + 1) * HEAP_ARENA;
-    if (end > inside->region_span || !table_reach(&inside->arenas[region], (number + 1) * sizeof(struct arena)) ||
+    if (end > inside->region_span ||
+        !table_reach(&inside->arenas[region], (number + 1) * sizeof(struct arena)) ||
         !table_reach(&inside->slabs[region], end / HEAP_UNIT * sizeof(struct heap_slab)))
         return false;
-    if (inside->marks.committed != 0 && region == HEAP_OBJECTS && !table_reach(&inside->marks, end / HEAP_GRAIN / 8))
+    if (inside->marks.committed != 0 && region == HEAP_OBJECTS &&
+        !table_reach(&inside->marks, end / HEAP_GRAIN / 8))
         return false;
     if (inside->sites_enabled && !table_reach(&inside->sites[region], end / HEAP_GRAIN * sizeof(uint32_t)))
         return false;
@@ -231,8 +233,8 @@ bool heap_has_huge(const struct heap *heap)
 
 bool heap_mend(const struct heap *heap, uint32_t *next)
 {
-    /* What is read here may be changing. Then it is mended another time; and an arena that is being given back does
-     * not become huge, since it is first taken out of those that may. */
+    /* What is read here may be changing. Then it is mended another time; and an arena that is being given
+     * back does not become huge, since it is first taken out of those that may. */
     uint32_t number = *next;
     for (unsigned region = 0; region < HEAP_REGIONS; region++) {
         uint32_t open = __atomic_load_n(&heap->inside->regions[region].arenas_open, __ATOMIC_RELAXED);
@@ -263,7 +265,8 @@ struct heap_slab *unit_take(struct heap *heap, unsigned region)
     }
     /* What holds memory first; of those the fullest arena, so that the others become empty. */
     unsigned with_dirty = r->occupied[1] != 0;
-    unsigned list = 64u - (unsigned)__builtin_clzll(r->occupied[with_dirty]) + with_dirty * (unsigned)UNITS_PER_ARENA;
+    unsigned list =
+        64u - (unsigned)__builtin_clzll(r->occupied[with_dirty]) + with_dirty * (unsigned)UNITS_PER_ARENA;
     uint32_t number = r->lists[list] - 1;
     struct arena *arena = arena_at(heap, region, number);
     unsigned unit = (unsigned)__builtin_ctz(with_dirty ? arena->dirty : arena->free);

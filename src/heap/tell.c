@@ -63,7 +63,8 @@ struct class_sum {
     struct heap_class_figures *figures;
 };
 
-static void add_to_class(void *context, const struct heap_slab *slab, const struct arena *arena, unsigned unit)
+static void add_to_class(void *context, const struct heap_slab *slab, const struct arena *arena,
+                         unsigned unit)
 {
     const struct class_sum *sum = context;
     if ((arena->free >> unit & 1) || slab->size_class != sum->size_class)
@@ -113,7 +114,8 @@ static void view_slab(const struct heap *heap, const struct heap_slab *slab, str
     for (size_t page = 0; page < PAGES_PER_UNIT; page++) {
         bool gone = page >= held_pages(slab) || (slab->purged >> page & 1) != 0;
         /* Rounded up: a page with one small block is not an empty one. */
-        view->occupancy[page] = (uint8_t)(gone ? NO_MEMORY : (used[page] * FULL_PAGE + HEAP_PAGE - 1) / HEAP_PAGE);
+        view->occupancy[page] =
+            (uint8_t)(gone ? NO_MEMORY : (used[page] * FULL_PAGE + HEAP_PAGE - 1) / HEAP_PAGE);
     }
 }
 
@@ -153,7 +155,7 @@ void heap_view(const struct heap *heap, void (*visit)(void *context, const struc
                                           .region = HEAP_REGIONS,
                                           .huge = room->bytes >= HUGE_ROOM};
             for (size_t i = 0; i < PAGES_PER_UNIT; i++)
-                view.occupancy[i] = (uint8_t)(first + i < pages                ? FULL_PAGE
+                view.occupancy[i] = (uint8_t)(first + i < pages                  ? FULL_PAGE
                                               : first + i < room->resident_pages ? 0
                                                                                  : NO_MEMORY);
             visit(context, &view);

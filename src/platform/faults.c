@@ -11,8 +11,8 @@
 
 static const char *const names[PLATFORM_FAULTS] = {
     [PLATFORM_FAULT_MAP] = "map",       [PLATFORM_FAULT_SHARED] = "shared", [PLATFORM_FAULT_CLONE] = "clone",
-    [PLATFORM_FAULT_THREAD] = "thread", [PLATFORM_FAULT_COMMIT] = "commit",
-    [PLATFORM_FAULT_PURGE] = "purge",   [PLATFORM_FAULT_MOVE] = "move",     [PLATFORM_FAULT_KILL] = "kill",     [PLATFORM_FAULT_HANG] = "hang",
+    [PLATFORM_FAULT_THREAD] = "thread", [PLATFORM_FAULT_COMMIT] = "commit", [PLATFORM_FAULT_PURGE] = "purge",
+    [PLATFORM_FAULT_MOVE] = "move",     [PLATFORM_FAULT_KILL] = "kill",     [PLATFORM_FAULT_HANG] = "hang",
 };
 
 static struct {

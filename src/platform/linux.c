@@ -183,10 +183,12 @@ void *platform_reserve(size_t bytes, size_t align)
     bytes = whole_pages(bytes);
     if (bytes == 0 || bytes > SIZE_MAX / 2 - align || PLATFORM_FAULT(PLATFORM_FAULT_MAP))
         return NULL;
-    int64_t at = CALL(SYS_mmap, 0, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int64_t at =
+        CALL(SYS_mmap, 0, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at < 0)
         return NULL;
-    uintptr_t start = (uintptr_t)at, aligned = (start + align - 1) & ~(align - 1), end = start + bytes + align;
+    uintptr_t start = (uintptr_t)at, aligned = (start + align - 1) & ~(align - 1),
+              end = start + bytes + align;
     if (aligned != start)
         (void)CALL(SYS_munmap, start, aligned - start);
     if (aligned + bytes != end)
@@ -215,8 +217,9 @@ bool platform_collapse(void *pages, size_t bytes)
     return CALL(SYS_madvise, pages, bytes, MADV_COLLAPSE) == 0;
 }
 
-/* To another place and from there on: a move that is refused half way (address space used up, memory that is
- * several mappings to a system before 6.17) has by then unmapped where it should go, unless it may go anywhere. */
+/* To another place and from there on: a move that is refused half way (address space used up, memory that
+ * is several mappings to a system before 6.17) has by then unmapped where it should go, unless it may go
+ * anywhere. */
 static int64_t move_aside(char *from, size_t bytes)
 {
     return CALL(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP);
@@ -310,7 +313,8 @@ static size_t number_in(const char *text)
     return number;
 }
 
-/* Of the control group that the process is in, with version 2, or that its container is (its own root, then). */
+/* Of the control group that the process is in, with version 2, or that its container is (its own root,
+ * then). */
 static size_t group_available(void)
 {
     char text[1024], path[1100];

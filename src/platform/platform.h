@@ -30,8 +30,8 @@ void *platform_map_shared(size_t bytes);
 /* pre: pages came from one of the above, with these bytes. NULL is allowed and does nothing. */
 void platform_unmap(void *pages, size_t bytes);
 
-/* Address space without memory: touching it is an error until platform_commit. Aligned to `align`, a power of two
- * of pages. NULL when refused. Freed by platform_unmap. */
+/* Address space without memory: touching it is an error until platform_commit. Aligned to `align`, a power
+ * of two of pages. NULL when refused. Freed by platform_unmap. */
 void *platform_reserve(size_t bytes, size_t align);
 /* Make reserved pages usable; they read as zero. False when refused. pre: whole pages of one reservation. */
 bool platform_commit(void *pages, size_t bytes);
@@ -41,8 +41,8 @@ bool platform_purge(void *pages, size_t bytes);
 void platform_advise_huge(void *pages, size_t bytes, bool huge);
 /* Make a huge page of each 2 MiB now, copying what is there; whether it did. */
 bool platform_collapse(void *pages, size_t bytes);
-/* Move the memory of whole pages to other committed pages of the same length, without copying where the system can;
- * the old ones read as zero afterwards. False: it cannot at all, and nothing has changed. */
+/* Move the memory of whole pages to other committed pages of the same length, without copying where the
+ * system can; the old ones read as zero afterwards. False: it cannot at all, and nothing has changed. */
 bool platform_move(void *from, void *to, size_t bytes);
 /* For each page, whether it holds memory: 1 or 0. False when the system does not tell. */
 bool platform_resident(void *pages, size_t bytes, unsigned char *each);
@@ -50,8 +50,8 @@ bool platform_resident(void *pages, size_t bytes, unsigned char *each);
 bool platform_same_library(uintptr_t one, uintptr_t other);
 /* Let the C library give back what its own heap can spare. Returns whether it gave any. Program only. */
 bool platform_trim_malloc(void);
-/* Bytes that this process could still get before the system, or its control group, is out of memory; SIZE_MAX when
- * nobody tells. Reads files: not for hot paths. Program only. */
+/* Bytes that this process could still get before the system, or its control group, is out of memory;
+ * SIZE_MAX when nobody tells. Reads files: not for hot paths. Program only. */
 size_t platform_available_bytes(void);
 
 /* Resident bytes of this process, from the system's own books; 0 when it does not tell. Program only. */

@@ -243,7 +243,8 @@ static bool refused(struct model *model, const void *block, size_t bytes)
 
 struct model_block *model_alloc(struct model *model, enum heap_region region, size_t bytes, bool zeroed)
 {
-    char *at = zeroed ? heap_alloc_zeroed(model->heap, region, bytes) : heap_alloc(model->heap, region, bytes);
+    char *at =
+        zeroed ? heap_alloc_zeroed(model->heap, region, bytes) : heap_alloc(model->heap, region, bytes);
     if (refused(model, at, bytes))
         return NULL;
     MUST(!zeroed || bytes == 0 || (at[0] == 0 && memcmp(at, at + 1, bytes - 1) == 0));
@@ -564,7 +565,8 @@ static void look_at(struct model *model, const char *address)
     const struct model_block *block = block_around(model, address);
     MUST(heap_block_at(model->heap, address, &bytes) == (block == NULL ? NULL : block->at));
     MUST(block == NULL || bytes == heap_block_bytes(model->heap, block->at));
-    MUST(block == NULL || heap_points_at_moving(model->heap, (uintptr_t)address) == heap_wants_move(model->heap, block->at));
+    MUST(block == NULL ||
+         heap_points_at_moving(model->heap, (uintptr_t)address) == heap_wants_move(model->heap, block->at));
     MUST(heap_owns(model->heap, address) || !heap_points_at_moving(model->heap, (uintptr_t)address));
     MUST(block == NULL || heap_is_block_start(model->heap, address) == (address == block->at));
     MUST(block != NULL || !heap_owns(model->heap, address) || !heap_is_block_start(model->heap, address) ||
@@ -628,7 +630,8 @@ static void verify_view(struct model *model, const struct heap_figures *figures)
     struct viewing viewing = {.model = model, .block = &model->blocks[draw(model, model->count)]};
     heap_view(model->heap, view_unit, &viewing);
     uintptr_t from = (uintptr_t)viewing.block->at / HEAP_PAGE;
-    uintptr_t last = ((uintptr_t)viewing.block->at + heap_block_bytes(model->heap, viewing.block->at) - 1) / HEAP_PAGE;
+    uintptr_t last =
+        ((uintptr_t)viewing.block->at + heap_block_bytes(model->heap, viewing.block->at) - 1) / HEAP_PAGE;
     MUST(viewing.pages_seen == last - from + 1);
     MUST(viewing.resident == figures->resident_bytes);
 }
@@ -687,7 +690,9 @@ static void basic_step(struct model *model)
         model->growing = 4 + (unsigned)draw(model, 9);
     if (model->count > 0 && one_in(model, 4)) {
         size_t index = draw(model, model->count), old = model->blocks[index].bytes;
-        size_t bytes = one_in(model, 2) ? some_bytes(model) : one_in(model, 2) ? old + draw(model, old + 2) : draw(model, old + 1);
+        size_t bytes = one_in(model, 2)   ? some_bytes(model)
+                       : one_in(model, 2) ? old + draw(model, old + 2)
+                                          : draw(model, old + 1);
         if (bytes < old || model->live_bytes + bytes - old < model->at_most)
             (void)model_realloc(model, index, bytes);
         return;
@@ -725,7 +730,10 @@ static void rare_step(struct model *model)
         return;
     case 6:
     case 7:
-    case 8: model->given += heap_purge(model->heap, budgets[draw(model, sizeof budgets / sizeof *budgets)], &done); return;
+    case 8:
+        model->given +=
+            heap_purge(model->heap, budgets[draw(model, sizeof budgets / sizeof *budgets)], &done);
+        return;
     case 9: evacuate_begin(model); return;
     case 10: (void)model_evacuate(model, draw(model, 20)); return;
     case 11:

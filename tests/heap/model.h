@@ -1,9 +1,9 @@
-/* model.h: a heap, and beside it a plain list of what must be in it: blocks with a pattern each, marks, notes of
- * freed addresses, sites. Every operation is done on both, and compared.
+/* model.h: a heap, and beside it a plain list of what must be in it: blocks with a pattern each, marks,
+ * notes of freed addresses, sites. Every operation is done on both, and compared.
  *
- * Use: model_new, any of the operations, model_free. What an operation chooses it draws from `below`: random numbers,
- * or bytes of a fuzzer. Anything unexpected ends the process with a line that tells what; in a forked child, in
- * another thread and under a fuzzer there is no test framework to tell. */
+ * Use: model_new, any of the operations, model_free. What an operation chooses it draws from `below`:
+ * random numbers, or bytes of a fuzzer. Anything unexpected ends the process with a line that tells what;
+ * in a forked child, in another thread and under a fuzzer there is no test framework to tell. */
 #ifndef MIDDEN_TESTS_HEAP_MODEL_H
 #define MIDDEN_TESTS_HEAP_MODEL_H
 

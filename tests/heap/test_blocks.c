@@ -37,7 +37,8 @@ static bool is_room(const void *block)
 
 /* --- sizes -------------------------------------------------------------------------------------- */
 
-static const size_t large_sizes[] = {32768, 32769, 65535, 65536, 65537, MIB - 1, MIB, MIB + 1, 9 * MIB, 9 * MIB + 1};
+static const size_t large_sizes[] = {32768,   32769, 65535,   65536,   65537,
+                                     MIB - 1, MIB,   MIB + 1, 9 * MIB, 9 * MIB + 1};
 
 static void look_at_block(enum heap_region region, size_t bytes)
 {
@@ -92,7 +93,8 @@ static void test_no_bytes(void **state)
     enum { COUNT = 10000 };
     static uintptr_t blocks[COUNT];
     for (size_t i = 0; i < COUNT; i++) {
-        blocks[i] = (uintptr_t)(i % 2 ? heap_alloc(heap, HEAP_OBJECTS, i % 4 / 2) : heap_alloc_zeroed(heap, HEAP_OBJECTS, 0));
+        blocks[i] = (uintptr_t)(i % 2 ? heap_alloc(heap, HEAP_OBJECTS, i % 4 / 2)
+                                      : heap_alloc_zeroed(heap, HEAP_OBJECTS, 0));
         assert_int_not_equal(blocks[i], 0);
     }
     qsort(blocks, COUNT, sizeof *blocks, by_address);
@@ -116,8 +118,9 @@ static void test_more_than_there_is(void **state)
     memset(large, 2, 2 * MIB);
     errno = 77;
     /* And an eighth more than some of these is nearly nothing. */
-    const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 15, SIZE_MAX / 2, SIZE_MAX / 9 * 8, SIZE_MAX / 9 * 8 + 2,
-                            SIZE_MAX / 9 * 8 + 1000, quarter + 1};
+    const size_t sizes[] = {SIZE_MAX,         SIZE_MAX - 15,        SIZE_MAX / 2,
+                            SIZE_MAX / 9 * 8, SIZE_MAX / 9 * 8 + 2, SIZE_MAX / 9 * 8 + 1000,
+                            quarter + 1};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         assert_null(heap_alloc(heap, HEAP_OBJECTS, sizes[i]));
         assert_null(heap_alloc_zeroed(heap, HEAP_BUFFERS, sizes[i]));
@@ -182,8 +185,8 @@ static void test_zeroed_where_one_moved_away(void **state)
 static void test_realloc_keeps_content(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {1, 16, 17, 500, 513, 1000, 5000, 28000, 32768, 32769, 40000, 65536, 70000, 300000,
-                                   1048576, 1500000, 3000000, 9 << 20};
+    static const size_t sizes[] = {1,     16,    17,    500,   513,    1000,    5000,    28000,   32768,
+                                   32769, 40000, 65536, 70000, 300000, 1048576, 1500000, 3000000, 9 << 20};
     size_t count = sizeof sizes / sizeof *sizes;
     for (size_t i = 0; i < count * count; i++) {
         enum heap_region region = i % 5 % 2 ? HEAP_OBJECTS : HEAP_BUFFERS;
@@ -217,7 +220,8 @@ static void test_realloc_to_the_same_class_stays(void **state)
         assert_ptr_equal(heap_realloc(heap, block, bytes), block);
 }
 
-/* As a list that is appended to. Its pages are moved, so the system sees it in several pieces; not in ever more. */
+/* As a list that is appended to. Its pages are moved, so the system sees it in several pieces; not in ever
+ * more. */
 static void test_growth(void **state)
 {
     (void)state;
@@ -293,7 +297,8 @@ static void test_ranges(void **state)
             assert_int_equal(other->span, reserve);
             assert_int_equal((uintptr_t)other->base % HEAP_ARENA, 0);
             for (unsigned i = first; i < first + 3; i++) {
-                char *block = heap_alloc(other, i % 3 == 0 ? HEAP_OBJECTS : HEAP_BUFFERS, i % 3 == 2 ? MIB : 100);
+                char *block =
+                    heap_alloc(other, i % 3 == 0 ? HEAP_OBJECTS : HEAP_BUFFERS, i % 3 == 2 ? MIB : 100);
                 assert_non_null(block);
                 memset(block, 1, 100);
                 assert_null(heap_check(other));

@@ -1,5 +1,5 @@
-/* test_failures.c: the system refuses memory, at each call in turn (needs a build with MIDDEN_FAULTS). Nothing is lost,
- * every invariant holds, and the next try is unharmed. */
+/* test_failures.c: the system refuses memory, at each call in turn (needs a build with MIDDEN_FAULTS).
+ * Nothing is lost, every invariant holds, and the next try is unharmed. */
 #include "../platform/processes.h"
 #include "../pacer/random.h"
 #include "model.h"
@@ -26,7 +26,8 @@ static void end(void)
     model_free(&model);
 }
 
-/* Steps that come to every system call: a block that grows out of its room, slabs of every kind, and what comes. */
+/* Steps that come to every system call: a block that grows out of its room, slabs of every kind, and what
+ * comes. */
 static void go_through(size_t steps)
 {
     bool done;

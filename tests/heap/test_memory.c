@@ -1,5 +1,5 @@
-/* test_memory.c: empty pages really go back, as the system counts them (mincore), and what the heap tells of its memory
- * is so. */
+/* test_memory.c: empty pages really go back, as the system counts them (mincore), and what the heap tells
+ * of its memory is so. */
 #include "../pacer/random.h"
 #include "model.h"
 
@@ -54,7 +54,8 @@ static void parts_look(struct part parts[PARTS])
         size_t offset = (size_t)(block->at - model.heap->base), place = offset / inside->region_span;
         struct part *part = &parts[place < HEAP_REGIONS ? place : HEAP_REGIONS];
         size_t page = (size_t)(block->at - part->start) / HEAP_PAGE;
-        size_t last = (size_t)(block->at + heap_block_bytes(model.heap, block->at) - 1 - part->start) / HEAP_PAGE;
+        size_t last =
+            (size_t)(block->at + heap_block_bytes(model.heap, block->at) - 1 - part->start) / HEAP_PAGE;
         for (; page <= last; page++)
             part->used[page] = true;
     }
@@ -248,8 +249,8 @@ static void test_thinned_huge_pages(void **state)
 
 /* --- memory that was there before --------------------------------------------------------------- */
 
-/* A unit that held one class, and was not given back, becomes a slab of another: memory that it brings along is known,
- * though no slot of the new class has touched it. */
+/* A unit that held one class, and was not given back, becomes a slab of another: memory that it brings
+ * along is known, though no slot of the new class has touched it. */
 static void test_reused_units(void **state)
 {
     (void)state;
@@ -352,7 +353,7 @@ static void test_ticks(void **state)
     heap_tick(model.heap, 11 * SECOND + 499 * MS);
     assert_int_equal(resident_bytes(), before);
     heap_tick(model.heap, 11 * SECOND + 500 * MS); /* the second */
-    assert_true(resident_bytes() < MIB); /* slabs that classes take from, at most */
+    assert_true(resident_bytes() < MIB);           /* slabs that classes take from, at most */
     assert_int_equal(heap_dirty_bytes(model.heap), 0);
     verify_view();
     end();

@@ -1,5 +1,5 @@
-/* test_random.c: random operations on a heap and on its model (model.h). Every case has a seed of its own, printed
- * when it fails: MIDDEN_SEED=<that> MIDDEN_CASES=1 runs it alone. */
+/* test_random.c: random operations on a heap and on its model (model.h). Every case has a seed of its own,
+ * printed when it fails: MIDDEN_SEED=<that> MIDDEN_CASES=1 runs it alone. */
 #include "../pacer/random.h"
 #include "model.h"
 

@@ -133,7 +133,8 @@ static void move_takes_pages_along(void **state)
     assert_int_equal(in_child(move_pages, 20), 0);
 }
 
-/* A program may limit itself when it has long begun: the system then refuses some steps of a move, but not others. */
+/* A program may limit itself when it has long begun: the system then refuses some steps of a move, but not
+ * others. */
 static int move_without_address_space(void)
 {
     char *pages = platform_reserve(32 * MIB, 2 * MIB);
