@@ -203,6 +203,8 @@ bool record_arm(void)
 void record_disarm(void)
 {
     armed = false;
+    if (heap != NULL)
+        heap_freed_end(heap);
     hooks_remove();
 }
 

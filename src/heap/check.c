@@ -95,9 +95,7 @@ static const char *check_arena(const struct heap *heap, unsigned region, uint32_
     const struct heap_slab *slabs = heap_slab_of(heap, arena_start(heap, region, number));
     if ((arena->dirty & ~arena->free) != 0 || (arena->stale & ~arena->dirty) != 0)
         return "an arena has dirty units that are not free";
-    unsigned taken = (unsigned)__builtin_popcount(~arena->free);
-    unsigned list = arena->free == 0 ? 0 : 1 + taken + (arena->dirty != 0 ? (unsigned)UNITS_PER_ARENA : 0);
-    if (arena->list != list)
+    if (arena->list != arena_list(arena))
         return "an arena is in the wrong list";
     size_t purged = 0;
     for (unsigned i = 0; i < UNITS_PER_ARENA; i++) {
@@ -138,7 +136,7 @@ static const char *check_lists(const struct heap *heap, unsigned region)
     const struct region *r = &heap->inside->regions[region];
     uint32_t listed = 0, with_list = 0;
     for (unsigned list = 1; list < ARENA_LISTS; list++) {
-        bool told = (r->occupied[list > UNITS_PER_ARENA] >> ((list - 1) % UNITS_PER_ARENA) & 1) != 0;
+        bool told = (r->occupied[(list - 1) / UNITS_PER_ARENA] >> ((list - 1) % UNITS_PER_ARENA) & 1) != 0;
         if (told != (r->lists[list] != 0))
             return "a list of arenas is empty, and said not to be";
         uint32_t prev = 0;

@@ -50,10 +50,13 @@ struct arena {
     uint32_t stale;        /* of those, the ones that already did at the last look */
     uint32_t next, prev;   /* in its list; numbers, 0: none, so that arena i is told as i + 1 */
     uint16_t purged_pages; /* of its slabs */
-    uint8_t list; /* 0: none; else 1 + how many units are taken (+ UNITS_PER_ARENA: with dirty ones) */
+    uint8_t list; /* 0: none; else 1 + how many units are taken + UNITS_PER_ARENA * its family */
     bool huge;
+    bool bare; /* all free, and the tables beside it have gone back, too */
 };
-#define ARENA_LISTS (2 * (unsigned)UNITS_PER_ARENA + 1)
+/* Arenas with free units, by what these are like. */
+enum family { PLAIN_CLEAN, PLAIN_DIRTY, HUGE_CLEAN, HUGE_DIRTY, FAMILIES };
+#define ARENA_LISTS (FAMILIES * (unsigned)UNITS_PER_ARENA + 1)
 
 /* A table beside the range that grows with it: pages are made usable from the front. */
 struct table {
@@ -66,7 +69,7 @@ struct region {
     size_t committed; /* bytes of the range, from the region's start */
     size_t dirty_units;
     uint32_t lists[ARENA_LISTS]; /* arenas by list; [0] is not used */
-    uint64_t occupied[2];        /* which lists have any: [0] clean, [1] with dirty units */
+    uint32_t occupied[FAMILIES]; /* which of them have any; a bit for how many units are taken */
     uint32_t collapsed; /* arenas up to here were made huge after the fact, or found not to be worth it */
 };
 
@@ -90,6 +93,7 @@ struct heap_inside {
     uint64_t tick_ns;
     uint32_t turn;        /* counts ticks */
     uint32_t freed_epoch; /* 0: heap_freed_begin was never called */
+    bool freed_wanted; /* between heap_freed_begin and heap_freed_end */
     bool sites_enabled, evacuating, ticks;
     uint32_t given; /* units and rooms that became free, to tell when to look at the clock */
     uint32_t purge_region, purge_arena; /* where heap_purge goes on */
@@ -129,8 +133,11 @@ static inline struct heap_slab *rooms_first(const struct heap *heap)
 
 /* Make the first `bytes` of a table usable. False: no memory. */
 bool table_reach(struct table *table, size_t bytes);
-/* A unit, made a free slab's (kind SLAB, nothing else set but region). NULL: no memory. */
-struct heap_slab *unit_take(struct heap *heap, unsigned region);
+/* A unit, made a free slab's (kind SLAB, nothing else set but region). fine: its slots are no larger than a page, so that
+ * it may be part of a huge page; what larger ones leave of their slots is to stay untouched. NULL: no memory. */
+struct heap_slab *unit_take(struct heap *heap, unsigned region, bool fine);
+/* The list that an arena belongs to. */
+unsigned arena_list(const struct arena *arena);
 /* pre: a slab in no bin, with nothing in use. */
 void unit_give(struct heap *heap, struct heap_slab *slab);
 /* Put an arena into the list that it belongs to, after its masks changed. */

@@ -152,6 +152,22 @@ void purge_given(struct heap *heap)
         heap_tick(heap, platform_now_ns());
 }
 
+/* Give back free units of one family, of the emptiest arenas first. */
+static size_t exchange(struct heap *heap, unsigned region, enum family family, size_t bytes)
+{
+    const struct region *r = &heap->inside->regions[region];
+    size_t given = 0;
+    for (uint32_t lists = r->occupied[family]; lists != 0 && given < bytes; lists &= lists - 1) {
+        unsigned list = 1 + (unsigned)__builtin_ctz(lists) + family * (unsigned)UNITS_PER_ARENA;
+        for (uint32_t number = r->lists[list], next; number != 0 && given < bytes; number = next) {
+            const struct arena *arena = arena_at(heap, region, number - 1);
+            next = arena->next;
+            given += give_units(heap, region, number - 1, arena->dirty, BREAK_ON_TICK);
+        }
+    }
+    return given;
+}
+
 void purge_in_exchange(struct heap *heap, unsigned region, size_t bytes)
 {
     struct heap_inside *inside = heap->inside;
@@ -162,20 +178,11 @@ void purge_in_exchange(struct heap *heap, unsigned region, size_t bytes)
         return;
     bytes = bytes < EXCHANGE_AT_ONCE ? EXCHANGE_AT_ONCE : bytes;
     size_t given = inside->rooms.dirty_bytes != 0 ? rooms_purge(heap, UINT32_MAX, bytes) : 0;
-    for (unsigned other = 0; other < HEAP_REGIONS && given < bytes; other++) {
-        struct region *r = &inside->regions[other];
-        /* The emptiest arenas first. */
-        for (uint64_t lists = other == region ? 0 : r->occupied[1]; lists != 0 && given < bytes;
-             lists &= lists - 1) {
-            uint32_t number = r->lists[1 + UNITS_PER_ARENA + (unsigned)__builtin_ctzll(lists)];
-            while (number != 0 && given < bytes) {
-                uint32_t next = arena_at(heap, other, number - 1)->next;
-                given += give_units(heap, other, number - 1, arena_at(heap, other, number - 1)->dirty,
-                                    BREAK_ON_TICK);
-                number = next;
-            }
+    for (unsigned other = 0; other < HEAP_REGIONS && given < bytes; other++)
+        if (other != region) {
+            given += exchange(heap, other, PLAIN_DIRTY, bytes);
+            given += given < bytes ? exchange(heap, other, HUGE_DIRTY, bytes - given) : 0;
         }
-    }
 }
 
 /* --- all of it ---------------------------------------------------------------------------------- */
@@ -202,12 +209,27 @@ static uint16_t empty_pages(const struct heap *heap, const struct heap_slab *sla
     return (uint16_t)(first_pages(held_pages(slab)) & ~used);
 }
 
+/* Nothing is in the arena: the tables beside it hold zeros, or what nobody asks for any more. */
+static void strip(struct heap *heap, struct arena *arena, uint32_t number)
+{
+    struct table *const tables[] = {&heap->inside->marks, &heap->inside->freed};
+    size_t bytes = HEAP_ARENA / HEAP_GRAIN / 8;
+    if (arena->bare || heap->inside->freed_wanted || bytes % heap->inside->page_bytes != 0)
+        return;
+    arena->bare = true;
+    for (size_t i = 0; i < 2; i++)
+        if ((number + 1) * bytes <= tables[i]->committed)
+            (void)platform_purge(tables[i]->at + number * bytes, bytes);
+}
+
 static size_t purge_arena(struct heap *heap, unsigned region, uint32_t number)
 {
     struct arena *arena = arena_at(heap, region, number);
     char *start = arena_start(heap, region, number);
     struct heap_slab *slabs = heap_slab_of(heap, start);
     struct page_set set;
+    if (arena->free == ALL_UNITS && region == HEAP_OBJECTS)
+        strip(heap, arena, number);
     size_t pages = 0;
     for (unsigned i = 0; i < UNITS_PER_ARENA; i++) {
         uint32_t bit = (uint32_t)1 << i;

@@ -148,7 +148,13 @@ bool heap_freed_begin(struct heap *heap)
 {
     if (++heap->inside->freed_epoch == 0) /* after 4 billion flights: bits of the first would seem new */
         heap->inside->freed_epoch = 1;
+    heap->inside->freed_wanted = true;
     return true;
+}
+
+void heap_freed_end(struct heap *heap)
+{
+    heap->inside->freed_wanted = false;
 }
 
 bool heap_freed_note(struct heap *heap, const void *block)

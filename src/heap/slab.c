@@ -176,7 +176,7 @@ unsigned slab_live_slots(const struct heap *heap, const struct heap_slab *slab, 
 
 static struct heap_slab *slab_new(struct heap *heap, unsigned region, unsigned size_class)
 {
-    struct heap_slab *slab = unit_take(heap, region);
+    struct heap_slab *slab = unit_take(heap, region, class_bytes(size_class) <= HEAP_PAGE);
     if (slab == NULL)
         return NULL;
     uint32_t bytes = (uint32_t)class_bytes(size_class);

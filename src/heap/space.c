@@ -131,17 +131,24 @@ static void arena_unlist(struct heap *heap, unsigned region, uint32_t number)
     if (arena->next != 0)
         arena_at(heap, region, arena->next - 1)->prev = arena->prev;
     if (r->lists[arena->list] == 0)
-        r->occupied[arena->list > UNITS_PER_ARENA] &= ~((uint64_t)1 << ((arena->list - 1) % UNITS_PER_ARENA));
+        r->occupied[(arena->list - 1) / UNITS_PER_ARENA] &=
+            ~((uint32_t)1 << ((arena->list - 1) % UNITS_PER_ARENA));
     arena->list = 0;
+}
+
+unsigned arena_list(const struct arena *arena)
+{
+    if (arena->free == 0)
+        return 0;
+    unsigned family = (arena->huge ? HUGE_CLEAN : PLAIN_CLEAN) + (arena->dirty != 0);
+    return 1 + (unsigned)__builtin_popcount(~arena->free) + family * (unsigned)UNITS_PER_ARENA;
 }
 
 void arena_relist(struct heap *heap, unsigned region, uint32_t number)
 {
     struct region *r = &heap->inside->regions[region];
     struct arena *arena = arena_at(heap, region, number);
-    unsigned taken = (unsigned)__builtin_popcount(~arena->free), list = 0;
-    if (arena->free != 0)
-        list = 1 + taken + (arena->dirty != 0 ? (unsigned)UNITS_PER_ARENA : 0);
+    unsigned list = arena_list(arena);
     if (list == arena->list)
         return;
     arena_unlist(heap, region, number);
@@ -153,10 +160,21 @@ void arena_relist(struct heap *heap, unsigned region, uint32_t number)
     if (arena->next != 0)
         arena_at(heap, region, arena->next - 1)->prev = number + 1;
     r->lists[list] = number + 1;
-    r->occupied[list > UNITS_PER_ARENA] |= (uint64_t)1 << ((list - 1) % UNITS_PER_ARENA);
+    r->occupied[(list - 1) / UNITS_PER_ARENA] |= (uint32_t)1 << ((list - 1) % UNITS_PER_ARENA);
 }
 
-/* pre: no unit is free, no page is purged. */
+/* No page of it is free or was given back, nor left untouched behind a large slot. */
+static bool dense(const struct heap *heap, unsigned region, uint32_t number)
+{
+    const struct arena *arena = arena_at(heap, region, number);
+    const struct heap_slab *slabs = heap_slab_of(heap, arena_start(heap, region, number));
+    bool good = !arena->huge && arena->free == 0 && arena->purged_pages == 0;
+    for (unsigned i = 0; i < UNITS_PER_ARENA && good; i++)
+        good = slabs[i].slot_bytes <= HEAP_PAGE;
+    return good;
+}
+
+/* pre: it is dense. */
 static void make_huge(struct heap *heap, unsigned region, uint32_t number)
 {
     char *start = arena_start(heap, region, number);
@@ -175,8 +193,7 @@ static void collapse_one(struct heap *heap, unsigned region)
     struct region *r = &heap->inside->regions[region];
     while (r->collapsed < r->arenas_open) {
         uint32_t number = r->collapsed++;
-        const struct arena *arena = arena_at(heap, region, number);
-        if (arena->huge || arena->free != 0 || arena->purged_pages != 0)
+        if (!dense(heap, region, number))
             continue;
         make_huge(heap, region, number);
         (void)platform_collapse(arena_start(heap, region, number), HEAP_ARENA);
@@ -184,7 +201,7 @@ static void collapse_one(struct heap *heap, unsigned region)
     }
 }
 
-static bool arena_open(struct heap *heap, unsigned region)
+static bool arena_open(struct heap *heap, unsigned region, bool fine)
 {
     struct heap_inside *inside = heap->inside;
     struct region *r = &inside->regions[region];
@@ -211,7 +228,7 @@ static bool arena_open(struct heap *heap, unsigned region)
     struct arena *arena = arena_at(heap, region, number);
     *arena = (struct arena){.free = ALL_UNITS};
     r->arenas_open++;
-    if (end > HUGE_FROM) {
+    if (end > HUGE_FROM && fine) {
         platform_advise_huge(arena_start(heap, region, number), HEAP_ARENA, true);
         inside->advised++;
         arena->huge = true;
@@ -254,24 +271,41 @@ bool heap_mend(const struct heap *heap, uint32_t *next)
 
 /* --- units -------------------------------------------------------------------------------------- */
 
-struct heap_slab *unit_take(struct heap *heap, unsigned region)
+/* What holds memory goes first. */
+static const enum family fine_order[] = {HUGE_DIRTY, PLAIN_DIRTY, HUGE_CLEAN, PLAIN_CLEAN};
+static const enum family coarse_order[] = {PLAIN_DIRTY, PLAIN_CLEAN};
+
+static enum family family_with_any(const struct region *region, bool fine)
+{
+    const enum family *order = fine ? fine_order : coarse_order;
+    for (size_t i = 0; i < (fine ? 4 : 2); i++)
+        if (region->occupied[order[i]] != 0)
+            return order[i];
+    return FAMILIES;
+}
+
+struct heap_slab *unit_take(struct heap *heap, unsigned region, bool fine)
 {
     struct heap_inside *inside = heap->inside;
     struct region *r = &inside->regions[region];
-    if (r->occupied[1] == 0) {
-        if (r->occupied[0] == 0 && !arena_open(heap, region))
-            return NULL;
+    enum family family = family_with_any(r, fine);
+    if (family == FAMILIES && arena_open(heap, region, fine))
+        family = family_with_any(r, fine);
+    if (family == FAMILIES && !fine)
+        family = family_with_any(r, true); /* no more address space */
+    if (family == FAMILIES)
+        return NULL;
+    bool with_dirty = family == HUGE_DIRTY || family == PLAIN_DIRTY;
+    if (!with_dirty)
         purge_in_exchange(heap, region, HEAP_UNIT);
-    }
-    /* What holds memory first; of those the fullest arena, so that the others become empty. */
-    unsigned with_dirty = r->occupied[1] != 0;
-    unsigned list =
-        64u - (unsigned)__builtin_clzll(r->occupied[with_dirty]) + with_dirty * (unsigned)UNITS_PER_ARENA;
+    /* Of those the fullest arena, so that the others become empty. */
+    unsigned list = 32u - (unsigned)__builtin_clz(r->occupied[family]) + family * (unsigned)UNITS_PER_ARENA;
     uint32_t number = r->lists[list] - 1;
     struct arena *arena = arena_at(heap, region, number);
     unsigned unit = (unsigned)__builtin_ctz(with_dirty ? arena->dirty : arena->free);
     uint32_t bit = (uint32_t)1 << unit;
     bool dirty = (arena->dirty & bit) != 0;
+    arena->bare = false;
     arena->free &= ~bit;
     r->dirty_units -= dirty;
     arena->dirty &= ~bit;
@@ -280,7 +314,8 @@ struct heap_slab *unit_take(struct heap *heap, unsigned region)
     struct heap_slab *slab = heap_slab_of(heap, arena_start(heap, region, number) + unit * HEAP_UNIT);
     slab->resident_pages = dirty ? PAGES_PER_UNIT : 0;
     /* It was sparse once, and is dense again: the system may make it huge when it likes. */
-    if (arena->free == 0 && !arena->huge && arena->purged_pages == 0 && r->collapsed > number)
+    slab->slot_bytes = fine ? 0 : HEAP_LARGEST_SLOT; /* until somebody says */
+    if (r->collapsed > number && dense(heap, region, number))
         make_huge(heap, region, number);
     slab->kind = HEAP_UNIT_SLAB;
     slab->region = (uint8_t)region;
