@@ -39,6 +39,7 @@
 #define FLAG_ROOM_MARKS 112u
 #define FLAG_ROOM_MARK(grain) (16u << (grain))
 #define FLAG_ROOM_OBJECT 128u /* asked of HEAP_OBJECTS, where its block goes when it shrinks to a slot */
+#define FLAG_ROOM_LOOSE 256u /* it is in the list of loose ones */
 
 /* Where a slab is listed, by how full it was when it came there. FULL, CURRENT and NONE are no lists. */
 enum heap_bin { BIN_FULLEST, BIN_FULLER, BIN_HALF, BIN_SPARSE, BINS, BIN_FULL = BINS, BIN_CURRENT, BIN_NONE };
@@ -77,7 +78,8 @@ struct rooms {
     size_t next, committed;                /* units; bytes */
     struct heap_slab *clean[ROOM_CLASSES]; /* free, without memory */
     struct heap_slab *dirty[ROOM_CLASSES]; /* free, the one freed last in front */
-    size_t dirty_bytes, live_bytes, live_count;
+    struct heap_slab *loose; /* in use, and holding much memory behind the block */
+    size_t dirty_bytes, loose_bytes, live_bytes, live_count;
 };
 
 struct heap_inside {
@@ -93,6 +95,7 @@ struct heap_inside {
     uint64_t tick_ns;
     uint32_t turn;        /* counts ticks */
     uint32_t freed_epoch; /* 0: heap_freed_begin was never called */
+    size_t exchanged_bytes; /* in this turn */
     bool freed_wanted; /* between heap_freed_begin and heap_freed_end */
     bool sites_enabled, evacuating, ticks;
     uint32_t given; /* units and rooms that became free, to tell when to look at the clock */

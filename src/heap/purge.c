@@ -21,6 +21,10 @@
  * than a room or two, and a share of all. */
 #define EXCHANGE_FROM ((size_t)256 << 10)
 #define EXCHANGE_SHARE 32u
+/* And between two ticks not more than that, and half of the heap, or of a large one: a program that breathes faster would
+ * pay for each breath with page faults. */
+#define EXCHANGE_A_TURN ((size_t)4 << 20)
+#define EXCHANGE_LARGE ((size_t)256 << 20)
 #define EXCHANGE_AT_ONCE ((size_t)1 << 20)
 
 /* --- one arena ---------------------------------------------------------------------------------- */
@@ -120,7 +124,7 @@ size_t heap_dirty_bytes(const struct heap *heap)
     const struct heap_inside *inside = heap->inside;
     return (inside->regions[HEAP_OBJECTS].dirty_units + inside->regions[HEAP_BUFFERS].dirty_units) *
                HEAP_UNIT +
-           inside->rooms.dirty_bytes;
+           inside->rooms.dirty_bytes + inside->rooms.loose_bytes;
 }
 
 void heap_tick(struct heap *heap, uint64_t now_ns)
@@ -142,7 +146,8 @@ void heap_tick(struct heap *heap, uint64_t now_ns)
             arena->stale = arena->dirty;
         }
     }
-    if (inside->rooms.dirty_bytes != 0)
+    inside->exchanged_bytes = 0;
+    if (inside->rooms.dirty_bytes + inside->rooms.loose_bytes != 0)
         rooms_purge(heap, inside->turn - 1, SIZE_MAX);
 }
 
@@ -174,15 +179,19 @@ void purge_in_exchange(struct heap *heap, unsigned region, size_t bytes)
     size_t dirty = heap_dirty_bytes(heap);
     size_t arenas =
         (size_t)inside->regions[HEAP_OBJECTS].arenas_open + inside->regions[HEAP_BUFFERS].arenas_open;
-    if (dirty < EXCHANGE_FROM || dirty < (arenas * HEAP_ARENA + inside->rooms.live_bytes) / EXCHANGE_SHARE)
+    size_t all = arenas * HEAP_ARENA + inside->rooms.live_bytes;
+    size_t limit = EXCHANGE_A_TURN + (all < EXCHANGE_LARGE ? all : EXCHANGE_LARGE) / 2;
+    if (dirty < EXCHANGE_FROM || dirty < all / EXCHANGE_SHARE || inside->exchanged_bytes > limit)
         return;
+    size_t before = inside->returned_bytes;
     bytes = bytes < EXCHANGE_AT_ONCE ? EXCHANGE_AT_ONCE : bytes;
-    size_t given = inside->rooms.dirty_bytes != 0 ? rooms_purge(heap, UINT32_MAX, bytes) : 0;
+    size_t given = rooms_purge(heap, UINT32_MAX, bytes);
     for (unsigned other = 0; other < HEAP_REGIONS && given < bytes; other++)
         if (other != region) {
             given += exchange(heap, other, PLAIN_DIRTY, bytes);
             given += given < bytes ? exchange(heap, other, HUGE_DIRTY, bytes - given) : 0;
         }
+    inside->exchanged_bytes += inside->returned_bytes - before;
 }
 
 /* --- all of it ---------------------------------------------------------------------------------- */

@@ -8,7 +8,9 @@
 
 #define KEEP_AT_MOST ((size_t)32 << 20) /* glibc's largest threshold for memory of its own (mallopt(3)) */
 #define MOVE_FROM ((size_t)1 << 20)     /* below, copying is cheaper, and splits no mapping */
-#define ROOMIER 3u                      /* up to eight times larger than wanted */
+#define ROOMY 3u                       /* doublings that a room is larger than its block, to grow in place */
+#define ROOMY_RANGE ((size_t)64 << 30)
+#define ROOMY_BYTES ((size_t)1 << 20)  /* for blocks up to that, and one less up to 64 times that */
 #define TAIL ((size_t)256 << 10)        /* memory behind a block that is worth a system call */
 
 static unsigned room_class(size_t bytes)
@@ -20,6 +22,15 @@ static unsigned room_class(size_t bytes)
 size_t room_bytes(const struct heap_slab *room)
 {
     return HEAP_UNIT << room->size_class;
+}
+
+/* The room that a block gets: larger by some doublings, so that it can grow. Address space is cheap, but not where
+ * there is little, nor for the largest. */
+static unsigned roomy_class(const struct heap *heap, size_t bytes)
+{
+    if (heap->span < ROOMY_RANGE)
+        return room_class(bytes);
+    return room_class(bytes) + (bytes <= ROOMY_BYTES ? ROOMY : bytes <= 64 * ROOMY_BYTES ? ROOMY - 1 : 0);
 }
 
 static size_t whole_pages(const struct heap *heap, size_t bytes)
@@ -114,28 +125,35 @@ static bool split(struct heap *heap, unsigned size_class)
     return true;
 }
 
-/* A free room, off its list. NULL: no address space, or no memory for its descriptor. */
-static struct heap_slab *room_take(struct heap *heap, unsigned size_class)
+/* See that there is a free room of that class that holds no memory. */
+static bool provide(struct heap *heap, unsigned size_class)
+{
+    return heap->inside->rooms.clean[size_class] != NULL || extend(heap, size_class) || split(heap, size_class);
+}
+
+/* A free room of class `least` at least, off its list. NULL: no address space, or no memory for its descriptor. */
+static struct heap_slab *room_take(struct heap *heap, unsigned least, unsigned wanted)
 {
     struct rooms *rooms = &heap->inside->rooms;
     struct heap_slab *room;
-    /* One that holds memory, also if it is larger: address space is cheaper than fresh pages. */
-    for (unsigned i = size_class; rooms->dirty_bytes != 0 && i < ROOM_CLASSES && i <= size_class + ROOMIER;
-         i++)
+    /* One that holds memory, also if it is larger: fresh pages are dearer than address space. */
+    for (unsigned i = least; rooms->dirty_bytes != 0 && i < ROOM_CLASSES && i <= wanted + 1; i++)
         if ((room = rooms->dirty[i]) != NULL) {
             take_out(&rooms->dirty[i], room);
             rooms->dirty_bytes -= room->resident_pages * HEAP_PAGE;
             return room;
         }
-    if (rooms->clean[size_class] == NULL && !extend(heap, size_class) && !split(heap, size_class)) {
+    while (wanted > least && !provide(heap, wanted))
+        wanted--;
+    if (!provide(heap, wanted)) {
         if (rooms->dirty_bytes == 0)
             return NULL;
         rooms_purge(heap, UINT32_MAX, SIZE_MAX);
-        if (!split(heap, size_class))
+        if (!provide(heap, wanted))
             return NULL;
     }
-    room = rooms->clean[size_class];
-    take_out(&rooms->clean[size_class], room);
+    room = rooms->clean[wanted];
+    take_out(&rooms->clean[wanted], room);
     return room;
 }
 
@@ -178,6 +196,35 @@ static void cut(struct heap *heap, struct heap_slab *room, size_t keep)
     went(heap, room, from);
 }
 
+/* --- loose rooms: in use, with much memory behind the block. It may grow into that; if it does not, the memory goes
+ * back with the second tick, or in exchange ---------------------------------------------------------- */
+
+static size_t excess_of(const struct heap *heap, const struct heap_slab *room)
+{
+    size_t held = room->resident_pages * HEAP_PAGE, used = whole_pages(heap, room->bytes);
+    return held > used ? held - used : 0;
+}
+
+static void tighten(struct heap *heap, struct heap_slab *room)
+{
+    if ((room->flags & FLAG_ROOM_LOOSE) == 0)
+        return;
+    room->flags &= (uint16_t)~FLAG_ROOM_LOOSE;
+    take_out(&heap->inside->rooms.loose, room);
+    heap->inside->rooms.loose_bytes -= excess_of(heap, room);
+}
+
+static void loosen(struct heap *heap, struct heap_slab *room)
+{
+    size_t excess = excess_of(heap, room);
+    if (excess < TAIL)
+        return;
+    room->flags |= FLAG_ROOM_LOOSE;
+    room->slot_bytes = heap->inside->turn;
+    push(&heap->inside->rooms.loose, room);
+    heap->inside->rooms.loose_bytes += excess;
+}
+
 /* The block's size is now that. */
 static void settle_size(struct heap *heap, struct heap_slab *room, size_t bytes)
 {
@@ -186,18 +233,28 @@ static void settle_size(struct heap *heap, struct heap_slab *room, size_t bytes)
         platform_advise_huge(unit_start(heap, room), whole, true);
         heap->inside->advised++;
     }
+    tighten(heap, room);
     heap->inside->rooms.live_bytes += bytes - room->bytes;
     room->bytes = bytes;
-    if (room->resident_pages * HEAP_PAGE > bytes + bytes / 8 + TAIL)
-        cut(heap, room, bytes);
     if (pages_of(heap, bytes) > room->resident_pages)
         room->resident_pages = pages_of(heap, bytes);
+    loosen(heap, room);
 }
 
 size_t rooms_purge(struct heap *heap, uint32_t before_turn, size_t at_most)
 {
     struct rooms *rooms = &heap->inside->rooms;
     size_t given = 0;
+    for (struct heap_slab *room = rooms->loose, *next; room != NULL && given < at_most; room = next) {
+        next = room->next;
+        if (room->slot_bytes >= before_turn)
+            continue;
+        size_t excess = excess_of(heap, room);
+        tighten(heap, room);
+        cut(heap, room, room->bytes);
+        loosen(heap, room); /* refused */
+        given += excess - excess_of(heap, room);
+    }
     for (unsigned i = ROOM_CLASSES; i-- > 0 && rooms->dirty_bytes != 0;) {
         struct heap_slab *room = rooms->dirty[i], *next;
         for (; room != NULL && given < at_most; room = next) {
@@ -221,8 +278,11 @@ size_t rooms_trim(struct heap *heap)
 {
     size_t before = heap->inside->returned_bytes;
     for (struct heap_slab *room = NULL; (room = room_next(heap, room)) != NULL;)
-        if (room->bytes != 0)
+        if (room->bytes != 0) {
+            tighten(heap, room);
             cut(heap, room, room->bytes);
+            loosen(heap, room);
+        }
     return heap->inside->returned_bytes - before;
 }
 
@@ -232,7 +292,7 @@ void *room_alloc(struct heap *heap, enum heap_region region, size_t bytes, bool 
 {
     if (bytes > heap->inside->region_span)
         return NULL;
-    struct heap_slab *room = room_take(heap, room_class(bytes));
+    struct heap_slab *room = room_take(heap, room_class(bytes), roomy_class(heap, bytes));
     if (room == NULL)
         return NULL;
     size_t held = room->resident_pages * HEAP_PAGE;
@@ -251,6 +311,7 @@ void *room_alloc(struct heap *heap, enum heap_region region, size_t bytes, bool 
 
 void room_free(struct heap *heap, struct heap_slab *room)
 {
+    tighten(heap, room);
     heap->inside->rooms.live_bytes -= room->bytes;
     heap->inside->rooms.live_count--;
     if (room->resident_pages * HEAP_PAGE > KEEP_AT_MOST)
@@ -272,8 +333,10 @@ void *room_realloc(struct heap *heap, void *block, struct heap_slab *room, size_
     size_t pages = (bytes < old ? 0 : old) & ~(heap->inside->page_bytes - 1);
     if (pages >= MOVE_FROM && platform_move(block, moved, pages)) {
         memcpy((char *)moved + pages, (char *)block + pages, old - pages);
-        if (room->resident_pages * HEAP_PAGE == pages)
+        if (room->resident_pages * HEAP_PAGE == pages) {
+            tighten(heap, room);
             went(heap, room, 0);
+        }
     } else {
         memcpy(moved, block, bytes < old ? bytes : old);
     }
