@@ -18,7 +18,7 @@ static size_t choose(struct heap *heap, unsigned region, unsigned size_class)
         for (struct heap_slab *slab = bins[bin], *next; slab != NULL; slab = next) {
             next = slab->next;
             size_t own = (size_t)(slab->capacity - slab->live);
-            if (gaps - own < slab->live)
+            if (gaps < own + slab->live)
                 return blocks * class_bytes(size_class); /* the others could not take them */
             gaps -= own + slab->live;
             blocks += slab->live;
