@@ -221,7 +221,7 @@ void model_verify(const struct model *model, const struct model_block *block)
     if (has_marks(block))
         for (unsigned i = 0; i < MODEL_MARKS && i * HEAP_GRAIN < heap_block_bytes(heap, block->at); i++)
             MUST(heap_marked(heap, block->at + i * HEAP_GRAIN) == (block->marks >> i & 1));
-    if (has_marks(block))
+    if (has_marks(block) && !model->unasked)
         MUST(heap_freed(heap, block->at) == set_has(&model->noted, block->at));
     if (model->sites) {
         const uint32_t *site = heap_site(heap, block->at);
@@ -762,6 +762,11 @@ static void rare_step(struct model *model)
             MUST(heap_freed_begin(model->heap));
             set_clear(&model->noted);
             model->noting = true;
+            model->unasked = false;
+        } else if (model->noting && one_in(model, 2)) {
+            heap_freed_end(model->heap);
+            model->noting = false;
+            model->unasked = true;
         }
         return;
     case 17: look_around(model); return;

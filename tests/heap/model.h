@@ -46,7 +46,8 @@ struct model {
     uint64_t now_ns; /* the clock of heap_tick */
     bool may_fail;   /* memory may be refused: NULL is an answer */
     bool alone;      /* no threads and no forks */
-    bool sites, noting;
+    bool sites;
+    bool noting, unasked;   /* heap_freed_begin was called; heap_freed_end */
     struct model_set noted; /* addresses freed since heap_freed_begin */
     size_t refused, moved, given, steps;
 };

@@ -366,6 +366,29 @@ static void test_used_up(void **state)
     model_free(&model);
 }
 
+/* A region of the smallest blocks, all marked: what is beside the last mark is another table. */
+static void test_the_last_grain(void **state)
+{
+    (void)state;
+    const struct heap_options options = {.reserve = 64 * MIB};
+    struct heap *full = heap_new(&options);
+    if (full == NULL)
+        skip();
+    void **last = NULL, **block;
+    while ((block = heap_alloc(full, HEAP_OBJECTS, 16)) != NULL) {
+        assert_true(heap_mark(full, block));
+        *block = last;
+        last = block;
+    }
+    assert_true(heap_marked(full, full->base + full->span / 4 - 16));
+    for (; last != NULL; last = block) {
+        block = *last;
+        heap_free(full, last);
+    }
+    assert_null(heap_check(full));
+    heap_delete(full);
+}
+
 /* --- limits of the process ----------------------------------------------------------------------- */
 
 static bool limit_address_space(size_t bytes)
@@ -438,6 +461,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_remote, small_heap, no_heap),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_used_up),
+        cmocka_unit_test(test_the_last_grain),
         cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests_name("heap: blocks", tests, NULL, NULL);
