@@ -12,9 +12,10 @@
 
 struct evacuate_figures evacuate_figures;
 
-#define LOOK_EVERY 64u /* objects between two looks at the clock */
-#define AT_ONCE 4096u  /* referents of one object between them */
-#define FULLS 3u       /* full collections reorder the list: a pass does not go on for ever */
+#define LOOK_EVERY 64u            /* objects between two looks at the clock */
+#define AT_ONCE 4096u             /* referents of one object between them */
+#define CARRY ((size_t)256 << 10) /* bytes moved between them: some 50 us */
+#define FULLS 3u                  /* full collections reorder the list: a pass does not go on for ever */
 
 static struct {
     PyObject *marker;   /* before the object that is next; NULL: no pass is under way */
@@ -24,6 +25,7 @@ static struct {
     uintptr_t frozen; /* gcstate_frozen, and gcstate_pending, when the marker was put */
     Py_ssize_t pending;
     unsigned fulls;
+    size_t carried; /* since the last look at the clock */
 } pass;
 
 /* --- what this interpreter is like ---------------------------------------------------------------- */
@@ -235,8 +237,10 @@ static void move(struct heap *heap, PyObject *owner, bool by_plain_container)
         return;
     }
     void *block = heap_move(heap, buffer.block);
-    if (block != NULL)
-        adopt(owner, &buffer, block);
+    if (block == NULL)
+        return;
+    adopt(owner, &buffer, block);
+    pass.carried += heap_block_bytes(heap, block);
 }
 
 /* --- what one object refers to -------------------------------------------------------------------- */
@@ -244,19 +248,26 @@ static void move(struct heap *heap, PyObject *owner, bool by_plain_container)
 /* Referents to be dealt with when tp_traverse has returned: the object itself may be among them. */
 static struct {
     const struct heap *heap;
-    size_t skip, seen, count;
+    size_t skip, seen, count, bytes;
     PyObject *owners[AT_ONCE];
 } found;
+
+static bool found_enough(void)
+{
+    return found.count == AT_ONCE || found.bytes >= CARRY;
+}
 
 static int note(PyObject *referent, void *unused)
 {
     struct buffer buffer;
     (void)unused;
-    if (found.count == AT_ONCE)
+    if (found_enough())
         return 1;
-    if (found.seen++ >= found.skip && wants_move(found.heap, referent, &buffer))
+    if (found.seen++ >= found.skip && wants_move(found.heap, referent, &buffer)) {
         found.owners[found.count++] = referent;
-    return found.count == AT_ONCE;
+        found.bytes += heap_block_bytes(found.heap, buffer.block);
+    }
+    return found_enough();
 }
 
 /* Deal with some of an object's referents, the first `done` of which have been; returns whether that was
@@ -266,7 +277,7 @@ static bool look_at(struct heap *heap, PyObject *object, size_t *done)
     size_t end = *done + AT_ONCE;
     if (PyList_CheckExact(object) || PyTuple_CheckExact(object)) {
         /* The object itself may move as well: nothing about it is kept from one step to the next. */
-        for (; *done < end; ++*done) {
+        for (; *done < end && pass.carried < CARRY; ++*done) {
             if (*done >= (size_t)Py_SIZE(object))
                 return true;
             PyObject **items = PyList_CheckExact(object) ? ((PyListObject *)object)->ob_item
@@ -283,7 +294,7 @@ static bool look_at(struct heap *heap, PyObject *object, size_t *done)
             move(heap, key, true);
             move(heap, value, true);
             *done = (size_t)at;
-            if (*done >= end)
+            if (*done >= end || pass.carried >= CARRY)
                 return false;
         }
         return true;
@@ -294,9 +305,9 @@ static bool look_at(struct heap *heap, PyObject *object, size_t *done)
     bool plain = plain_container(object);
     found.heap = heap;
     found.skip = *done;
-    found.seen = found.count = 0;
+    found.seen = found.count = found.bytes = 0;
     traverse(object, note, NULL);
-    bool all = found.count < AT_ONCE;
+    bool all = !found_enough();
     *done = found.seen;
     for (size_t i = 0; i < found.count; i++)
         move(heap, found.owners[i], plain);
@@ -387,8 +398,9 @@ static bool walk(struct heap *heap, const struct gcstate *gc, uint64_t start_ns,
             links = gcstate_next(links);
             done = 0;
         }
-        if (all && ++objects % LOOK_EVERY != 0)
+        if (all && ++objects % LOOK_EVERY != 0 && pass.carried < CARRY)
             continue;
+        pass.carried = 0;
         if (budget_ns != UINT64_MAX && platform_now_ns() - start_ns >= budget_ns) {
             gcstate_move(gc_links_of(pass.marker), links);
             pass.partly = done != 0 ? links : NULL;

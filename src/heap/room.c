@@ -7,7 +7,7 @@
 #include "internal.h"
 
 #define KEEP_AT_MOST ((size_t)32 << 20) /* glibc's largest threshold for memory of its own (mallopt(3)) */
-#define MOVE_FROM ((size_t)1 << 20)     /* below, copying is cheaper, and splits no mapping */
+#define MOVE_FROM ((size_t)1 << 20) /* below, copying is cheaper, and splits no mapping */
 #define ROOMY 3u                       /* doublings that a room is larger than its block, to grow in place */
 #define ROOMY_RANGE ((size_t)64 << 30)
 #define ROOMY_BYTES ((size_t)1 << 20)  /* for blocks up to that, and one less up to 64 times that */
@@ -236,8 +236,11 @@ static void settle_size(struct heap *heap, struct heap_slab *room, size_t bytes)
     tighten(heap, room);
     heap->inside->rooms.live_bytes += bytes - room->bytes;
     room->bytes = bytes;
-    if (pages_of(heap, bytes) > room->resident_pages)
-        room->resident_pages = pages_of(heap, bytes);
+    uint32_t pages = pages_of(heap, bytes);
+    if (pages > room->resident_pages) {
+        purge_in_exchange(heap, HEAP_REGIONS, (pages - room->resident_pages) * HEAP_PAGE);
+        room->resident_pages = pages;
+    }
     loosen(heap, room);
 }
 
@@ -296,8 +299,6 @@ void *room_alloc(struct heap *heap, enum heap_region region, size_t bytes, bool 
     if (room == NULL)
         return NULL;
     size_t held = room->resident_pages * HEAP_PAGE;
-    if (bytes > held)
-        purge_in_exchange(heap, HEAP_REGIONS, bytes - held);
     settle_size(heap, room, bytes);
     room->reciprocal = 0; /* its site */
     if (region == HEAP_OBJECTS)
