@@ -2,10 +2,10 @@
  * where it is.
  *
  * CPython's rules let a buffer move wherever arbitrary Python code runs; but C code that trusts nobody to
- * resize a list meanwhile may keep a pointer to its items all the same (numpy, orjson, and CPython itself
- * here and there). Such a pointer lies on the stack, or in a register that a function called since has saved
- * there. So all words are looked at, whatever they may be: one that only looks like a pointer keeps a buffer
- * from moving, and does no other harm.
+ * resize a list meanwhile may keep a pointer to its items all the same (numpy 2.4 does, orjson 3.9 did, and
+ * CPython itself here and there). Such a pointer lies on the stack, or in a register that a function called
+ * since has saved there. So all words are looked at, whatever they may be: one that only looks like a pointer
+ * keeps a buffer from moving, and does no other harm.
  *
  * What is looked at: the calling thread's stack from here to its oldest evaluation loop; of every other
  * thread of the main interpreter the part between its newest and its oldest one, which stands still while we
