@@ -289,15 +289,18 @@ struct heap_slab *unit_take(struct heap *heap, unsigned region, bool fine)
     struct heap_inside *inside = heap->inside;
     struct region *r = &inside->regions[region];
     enum family family = family_with_any(r, fine);
-    if (family == FAMILIES && arena_open(heap, region, fine))
+    size_t fresh = family == PLAIN_CLEAN || family == HUGE_CLEAN ? HEAP_UNIT : 0; /* bytes */
+    if (family == FAMILIES && arena_open(heap, region, fine)) {
         family = family_with_any(r, fine);
+        fresh = family == HUGE_DIRTY ? HEAP_ARENA : HEAP_UNIT;
+    }
     if (family == FAMILIES && !fine)
         family = family_with_any(r, true); /* no more address space */
     if (family == FAMILIES)
         return NULL;
     bool with_dirty = family == HUGE_DIRTY || family == PLAIN_DIRTY;
-    if (!with_dirty)
-        purge_in_exchange(heap, region, HEAP_UNIT);
+    if (fresh != 0)
+        purge_in_exchange(heap, region, fresh);
     /* Of those the fullest arena, so that the others become empty. */
     unsigned list = 32u - (unsigned)__builtin_clz(r->occupied[family]) + family * (unsigned)UNITS_PER_ARENA;
     uint32_t number = r->lists[list] - 1;
