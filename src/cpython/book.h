@@ -39,8 +39,8 @@ static inline bool book_holds(uintptr_t address)
 
 static inline struct book_chunk *book_chunk(const struct book *book, uintptr_t address)
 {
-    struct book_leaf *leaf =
-        atomic_load_explicit(&book->top[address >> (BOOK_CHUNK_SHIFT + BOOK_LEAF_BITS)], memory_order_acquire);
+    struct book_leaf *leaf = atomic_load_explicit(&book->top[address >> (BOOK_CHUNK_SHIFT + BOOK_LEAF_BITS)],
+                                                  memory_order_acquire);
     if (leaf == NULL)
         return NULL;
     return atomic_load_explicit(&leaf->chunks[address >> BOOK_CHUNK_SHIFT & ((1u << BOOK_LEAF_BITS) - 1)],

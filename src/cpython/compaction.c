@@ -9,11 +9,13 @@
 struct compaction_figures compaction_figures;
 
 #define SLICE_NS 1000000u
-#define LOOK_NS 1000000000u       /* between two looks at what could be given back */
-#define IDLE_SHARE 20u            /* idle: less than that part of a processor was used since the last look */
-#define WORTH_BYTES ((size_t)8 << 20) /* what could go back, at least, and as a share of what the heap holds */
+#define LOOK_NS 1000000000u /* between two looks at what could be given back */
+#define IDLE_SHARE 20u      /* idle: less than that part of a processor was used since the last look */
+#define WORTH_BYTES \
+    ((size_t)8 << 20) /* what could go back, at least, and as a share of what the heap holds */
 #define WORTH_SHARE 8u
-#define SHORT_BYTES ((size_t)128 << 20) /* memory is short: less is left than that, and than a tenth of the heap */
+#define SHORT_BYTES \
+    ((size_t)128 << 20) /* memory is short: less is left than that, and than a tenth of the heap */
 #define SHORT_SHARE 10u
 
 enum stage { REST, EVACUATE, PURGE };

@@ -12,8 +12,8 @@
 #include "compat.h"
 
 struct compaction_figures {
-    uint64_t passes;      /* begun: asked for, idle, or for want of memory */
-    uint64_t idle_passes; /* of those, by the keeper */
+    uint64_t passes;                                /* begun: asked for, idle, or for want of memory */
+    uint64_t idle_passes;                           /* of those, by the keeper */
     uint64_t longest_evacuate_ns, longest_purge_ns; /* one slice of it */
 };
 extern struct compaction_figures compaction_figures;

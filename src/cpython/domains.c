@@ -5,8 +5,8 @@
 
 static struct heap *heap;
 static PyInterpreterState *main_interpreter;
-static PyInterpreterState *served;  /* the main interpreter; NULL: nobody */
-static PyMemAllocatorEx below[2];   /* what was there before: OBJ, MEM */
+static PyInterpreterState *served; /* the main interpreter; NULL: nobody */
+static PyMemAllocatorEx below[2];  /* what was there before: OBJ, MEM */
 static bool installed;
 static void (*foreign_free)(void *block);
 
@@ -16,47 +16,47 @@ static const PyMemAllocatorDomain domain_names[2] = {PYMEM_DOMAIN_OBJ, PYMEM_DOM
 
 /* The slow ways are functions of their own, so that the fast ones need no stack frame: a program makes and frees
  * a hundred million blocks a minute. */
-#define DOMAIN_FUNCTIONS(name, domain, region)                                                            \
-    static __attribute__((noinline)) void *name##_malloc_below(size_t bytes)                              \
-    {                                                                                                     \
-        void *block = compat_runs(served) ? heap_alloc_slowly(heap, region, bytes) : NULL;                \
-        return block != NULL ? block : below[domain].malloc(below[domain].ctx, bytes);                    \
-    }                                                                                                     \
-    static void *name##_malloc(void *context, size_t bytes)                                               \
-    {                                                                                                     \
-        void *block = compat_runs(served) ? heap_alloc_fast(heap, region, bytes) : NULL;                  \
-        return __builtin_expect(block != NULL, 1) ? block : name##_malloc_below(bytes);                   \
-    }                                                                                                     \
-    static __attribute__((noinline)) void *name##_calloc_below(size_t count, size_t bytes)                \
-    {                                                                                                     \
-        size_t all;                                                                                       \
-        bool here = compat_runs(served) && !__builtin_mul_overflow(count, bytes, &all);                   \
-        void *block = here ? heap_alloc_zeroed(heap, region, all) : NULL;                                 \
-        return block != NULL ? block : below[domain].calloc(below[domain].ctx, count, bytes);             \
-    }                                                                                                     \
-    static void *name##_calloc(void *context, size_t count, size_t bytes)                                 \
-    {                                                                                                     \
-        size_t all = count * bytes;                                                                       \
-        bool few = (count | bytes) >> 31 == 0 && compat_runs(served);                                     \
-        void *block = few ? heap_alloc_fast(heap, region, all) : NULL;                                    \
-        if (__builtin_expect(block == NULL, 0))                                                           \
-            return name##_calloc_below(count, bytes);                                                     \
-        return heap_zero(block, all);                                                                     \
-    }                                                                                                     \
-    static void *name##_realloc(void *context, void *block, size_t bytes)                                 \
-    {                                                                                                     \
-        if (block == NULL)                                                                                \
-            return name##_malloc(context, bytes);                                                         \
+#define DOMAIN_FUNCTIONS(name, domain, region)                                                             \
+    static __attribute__((noinline)) void *name##_malloc_below(size_t bytes)                               \
+    {                                                                                                      \
+        void *block = compat_runs(served) ? heap_alloc_slowly(heap, region, bytes) : NULL;                 \
+        return block != NULL ? block : below[domain].malloc(below[domain].ctx, bytes);                     \
+    }                                                                                                      \
+    static void *name##_malloc(void *context, size_t bytes)                                                \
+    {                                                                                                      \
+        void *block = compat_runs(served) ? heap_alloc_fast(heap, region, bytes) : NULL;                   \
+        return __builtin_expect(block != NULL, 1) ? block : name##_malloc_below(bytes);                    \
+    }                                                                                                      \
+    static __attribute__((noinline)) void *name##_calloc_below(size_t count, size_t bytes)                 \
+    {                                                                                                      \
+        size_t all;                                                                                        \
+        bool here = compat_runs(served) && !__builtin_mul_overflow(count, bytes, &all);                    \
+        void *block = here ? heap_alloc_zeroed(heap, region, all) : NULL;                                  \
+        return block != NULL ? block : below[domain].calloc(below[domain].ctx, count, bytes);              \
+    }                                                                                                      \
+    static void *name##_calloc(void *context, size_t count, size_t bytes)                                  \
+    {                                                                                                      \
+        size_t all = count * bytes;                                                                        \
+        bool few = (count | bytes) >> 31 == 0 && compat_runs(served);                                      \
+        void *block = few ? heap_alloc_fast(heap, region, all) : NULL;                                     \
+        if (__builtin_expect(block == NULL, 0))                                                            \
+            return name##_calloc_below(count, bytes);                                                      \
+        return heap_zero(block, all);                                                                      \
+    }                                                                                                      \
+    static void *name##_realloc(void *context, void *block, size_t bytes)                                  \
+    {                                                                                                      \
+        if (block == NULL)                                                                                 \
+            return name##_malloc(context, bytes);                                                          \
         return heap_owns(heap, block) ? resize(domain, block, bytes) : resize_below(domain, block, bytes); \
-    }                                                                                                     \
-    static void name##_free(void *context, void *block)                                                   \
-    {                                                                                                     \
-        if (__builtin_expect(!heap_owns(heap, block), 0))                                                 \
-            free_below(domain, block);                                                                    \
-        else if (__builtin_expect(compat_holds(main_interpreter), 1))                                     \
-            heap_free(heap, block);                                                                       \
-        else                                                                                              \
-            heap_free_remote(heap, block);                                                                \
+    }                                                                                                      \
+    static void name##_free(void *context, void *block)                                                    \
+    {                                                                                                      \
+        if (__builtin_expect(!heap_owns(heap, block), 0))                                                  \
+            free_below(domain, block);                                                                     \
+        else if (__builtin_expect(compat_holds(main_interpreter), 1))                                      \
+            heap_free(heap, block);                                                                        \
+        else                                                                                               \
+            heap_free_remote(heap, block);                                                                 \
     }
 
 static void free_below(int domain, void *block)

@@ -10,7 +10,7 @@
 #include <math.h>
 
 static PyObject *unsupported; /* midden.Unsupported */
-static const char *heap_why; /* why the heap does not serve */
+static const char *heap_why;  /* why the heap does not serve */
 
 /* --- enable, disable, collect ------------------------------------------------------------------- */
 
@@ -134,22 +134,22 @@ static PyObject *all_pauses(void)
 static PyObject *heap_dict(void)
 {
     if (domains_heap() == NULL)
-        return Py_BuildValue("{sOsOsnsOsOsz}", "live_bytes", Py_None, "mapped_bytes", Py_None, "resident_bytes",
-                             (Py_ssize_t)platform_resident_bytes(), "returned_bytes", Py_None, "serving",
-                             Py_False, "declined", heap_why);
+        return Py_BuildValue("{sOsOsnsOsOsz}", "live_bytes", Py_None, "mapped_bytes", Py_None,
+                             "resident_bytes", (Py_ssize_t)platform_resident_bytes(), "returned_bytes",
+                             Py_None, "serving", Py_False, "declined", heap_why);
     struct heap_figures f;
     const struct compaction_figures *c = &compaction_figures;
     heap_tell(domains_heap(), &f);
-    return Py_BuildValue("{snsnsnsnsOszsnsnsnsnsnsnsKsKsdsd}", "live_bytes", (Py_ssize_t)f.live_bytes,
-                         "mapped_bytes", (Py_ssize_t)f.mapped_bytes, "resident_bytes",
-                         (Py_ssize_t)f.resident_bytes, "returned_bytes", (Py_ssize_t)f.returned_bytes, "serving",
-                         domains_serving() ? Py_True : Py_False, "declined", heap_why, "blocks",
-                         (Py_ssize_t)f.blocks, "free_bytes", (Py_ssize_t)f.free_bytes, "side_bytes",
-                         (Py_ssize_t)f.side_bytes, "moved_blocks", (Py_ssize_t)f.moved_blocks, "moved_bytes",
-                         (Py_ssize_t)f.moved_bytes, "purges", (Py_ssize_t)f.purges, "compactions",
-                         (unsigned long long)c->passes, "idle_compactions", (unsigned long long)c->idle_passes,
-                         "longest_evacuate_s", (double)c->longest_evacuate_ns / 1e9, "longest_purge_s",
-                         (double)c->longest_purge_ns / 1e9);
+    return Py_BuildValue(
+        "{snsnsnsnsOszsnsnsnsnsnsnsKsKsdsd}", "live_bytes", (Py_ssize_t)f.live_bytes, "mapped_bytes",
+        (Py_ssize_t)f.mapped_bytes, "resident_bytes", (Py_ssize_t)f.resident_bytes, "returned_bytes",
+        (Py_ssize_t)f.returned_bytes, "serving", domains_serving() ? Py_True : Py_False, "declined", heap_why,
+        "blocks", (Py_ssize_t)f.blocks, "free_bytes", (Py_ssize_t)f.free_bytes, "side_bytes",
+        (Py_ssize_t)f.side_bytes, "moved_blocks", (Py_ssize_t)f.moved_blocks, "moved_bytes",
+        (Py_ssize_t)f.moved_bytes, "purges", (Py_ssize_t)f.purges, "compactions",
+        (unsigned long long)c->passes, "idle_compactions", (unsigned long long)c->idle_passes,
+        "longest_evacuate_s", (double)c->longest_evacuate_ns / 1e9, "longest_purge_s",
+        (double)c->longest_purge_ns / 1e9);
 }
 
 static PyObject *core_stats(PyObject *self, PyObject *unused)
@@ -177,11 +177,11 @@ static PyObject *core_stats(PyObject *self, PyObject *unused)
         "snapshots_failed", (unsigned long long)c->snapshots_failed, "candidates",
         (unsigned long long)c->candidates_total, "reclaimed", (unsigned long long)c->reclaimed_total,
         "fallbacks", (unsigned long long)c->fallbacks, "child_cpu_s", (double)c->child_cpu_ns / 1e9, "pauses",
-        pauses, "heap", heap, "naps", naps, "middle", "count",
-        (unsigned long long)c->whole_count, "objects", (unsigned long long)c->whole_objects, "oversized",
-        (unsigned long long)c->oversized, "find_s", (double)c->find_ns / 1e9, "finder_bytes",
-        (unsigned long long)c->child_bytes, "record_bytes", (unsigned long long)record_bytes(), "page_faults",
-        (unsigned long long)c->cow_faults, "last_failure", c->last_failure);
+        pauses, "heap", heap, "naps", naps, "middle", "count", (unsigned long long)c->whole_count, "objects",
+        (unsigned long long)c->whole_objects, "oversized", (unsigned long long)c->oversized, "find_s",
+        (double)c->find_ns / 1e9, "finder_bytes", (unsigned long long)c->child_bytes, "record_bytes",
+        (unsigned long long)record_bytes(), "page_faults", (unsigned long long)c->cow_faults, "last_failure",
+        c->last_failure);
 }
 
 /* --- support, and checks for the tests ---------------------------------------------------------- */
@@ -223,8 +223,8 @@ static PyObject *core_support(PyObject *self, PyObject *unused)
                                 armed ? "freed memory can be recorded" : "the allocator cannot be hooked");
     }
     const char *heap = domains_serving() ? NULL : domains_obstacle();
-    good = good && add_item(list, "heap", heap == NULL,
-                            heap != NULL ? heap : "Python's memory can be served");
+    good =
+        good && add_item(list, "heap", heap == NULL, heap != NULL ? heap : "Python's memory can be served");
     int64_t pid = system == NULL ? platform_clone() : -1;
     if (pid == 0)
         platform_clone_exit(0);

@@ -11,11 +11,11 @@
 
 static struct roster {
     bool open, complete;
-    bool refrozen;     /* since it was opened, somebody froze or unfroze objects */
-    PyObject *marker;  /* in the oldest list: everything before it has been brought in */
-    uintptr_t frozen;  /* the last frozen object when it began */
-    uint64_t epoch;    /* of the book */
-    struct book book;  /* objects that are not the heap's */
+    bool refrozen;       /* since it was opened, somebody froze or unfroze objects */
+    PyObject *marker;    /* in the oldest list: everything before it has been brought in */
+    uintptr_t frozen;    /* the last frozen object when it began */
+    uint64_t epoch;      /* of the book */
+    struct book book;    /* objects that are not the heap's */
     uintptr_t low, high; /* where those lie */
 } roster;
 

@@ -182,11 +182,12 @@ static const char *check_rooms(const struct heap *heap)
                     return "a list of free rooms is broken";
         }
     size_t loose = 0;
-    for (const struct heap_slab *room = rooms->loose, *prev = NULL; room != NULL; prev = room, room = room->next) {
+    for (const struct heap_slab *room = rooms->loose, *prev = NULL; room != NULL;
+         prev = room, room = room->next) {
         if (room->prev != prev || room->bytes == 0 || (room->flags & FLAG_ROOM_LOOSE) == 0)
             return "the list of loose rooms is broken";
-        loose += room->resident_pages * HEAP_PAGE - ((room->bytes + heap->inside->page_bytes - 1) &
-                                                     ~(heap->inside->page_bytes - 1));
+        loose += room->resident_pages * HEAP_PAGE -
+                 ((room->bytes + heap->inside->page_bytes - 1) & ~(heap->inside->page_bytes - 1));
     }
     if (loose != rooms->loose_bytes)
         return "what is behind the blocks of loose rooms is counted wrongly";

@@ -237,7 +237,7 @@ int heap_each_marked(const struct heap *heap,
 
 /* The blocks freed since heap_freed_begin: one bit for each grain that a block of HEAP_OBJECTS began at. */
 bool heap_freed_begin(struct heap *heap);
-void heap_freed_end(struct heap *heap); /* nobody will ask until the next begin */
+void heap_freed_end(struct heap *heap);                     /* nobody will ask until the next begin */
 bool heap_freed_note(struct heap *heap, const void *block); /* false: no memory */
 bool heap_freed(const struct heap *heap, const void *block);
 void heap_freed_forget(struct heap *heap, const void *block); /* take the note back; pre: heap_freed */

@@ -39,7 +39,7 @@
 #define FLAG_ROOM_MARKS 112u
 #define FLAG_ROOM_MARK(grain) (16u << (grain))
 #define FLAG_ROOM_OBJECT 128u /* asked of HEAP_OBJECTS, where its block goes when it shrinks to a slot */
-#define FLAG_ROOM_LOOSE 256u /* it is in the list of loose ones */
+#define FLAG_ROOM_LOOSE 256u  /* it is in the list of loose ones */
 
 /* Where a slab is listed, by how full it was when it came there. FULL, CURRENT and NONE are no lists. */
 enum heap_bin { BIN_FULLEST, BIN_FULLER, BIN_HALF, BIN_SPARSE, BINS, BIN_FULL = BINS, BIN_CURRENT, BIN_NONE };
@@ -51,7 +51,7 @@ struct arena {
     uint32_t stale;        /* of those, the ones that already did at the last look */
     uint32_t next, prev;   /* in its list; numbers, 0: none, so that arena i is told as i + 1 */
     uint16_t purged_pages; /* of its slabs */
-    uint8_t list; /* 0: none; else 1 + how many units are taken + UNITS_PER_ARENA * its family */
+    uint8_t list;          /* 0: none; else 1 + how many units are taken + UNITS_PER_ARENA * its family */
     bool huge;
     bool bare; /* all free, and the tables beside it have gone back, too */
 };
@@ -78,7 +78,7 @@ struct rooms {
     size_t next, committed;                /* units; bytes */
     struct heap_slab *clean[ROOM_CLASSES]; /* free, without memory */
     struct heap_slab *dirty[ROOM_CLASSES]; /* free, the one freed last in front */
-    struct heap_slab *loose; /* in use, and holding much memory behind the block */
+    struct heap_slab *loose;               /* in use, and holding much memory behind the block */
     size_t dirty_bytes, loose_bytes, live_bytes, live_count;
 };
 
@@ -93,10 +93,10 @@ struct heap_inside {
     struct heap_slab *bins[HEAP_REGIONS][HEAP_CLASSES][BINS];
     void *_Atomic remote; /* blocks freed by others, linked through their first words */
     uint64_t tick_ns;
-    uint32_t turn;        /* counts ticks */
-    uint32_t freed_epoch; /* 0: heap_freed_begin was never called */
+    uint32_t turn;          /* counts ticks */
+    uint32_t freed_epoch;   /* 0: heap_freed_begin was never called */
     size_t exchanged_bytes; /* in this turn */
-    bool freed_wanted; /* between heap_freed_begin and heap_freed_end */
+    bool freed_wanted;      /* between heap_freed_begin and heap_freed_end */
     bool sites_enabled, evacuating, ticks;
     uint32_t given; /* units and rooms that became free, to tell when to look at the clock */
     uint32_t purge_region, purge_arena; /* where heap_purge goes on */

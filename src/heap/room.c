@@ -7,11 +7,11 @@
 #include "internal.h"
 
 #define KEEP_AT_MOST ((size_t)32 << 20) /* glibc's largest threshold for memory of its own (mallopt(3)) */
-#define MOVE_FROM ((size_t)1 << 20) /* below, copying is cheaper, and splits no mapping */
-#define ROOMY 3u                       /* doublings that a room is larger than its block, to grow in place */
+#define MOVE_FROM ((size_t)1 << 20)     /* below, copying is cheaper, and splits no mapping */
+#define ROOMY 3u                        /* doublings that a room is larger than its block, to grow in place */
 #define ROOMY_RANGE ((size_t)64 << 30)
-#define ROOMY_BYTES ((size_t)1 << 20)  /* for blocks up to that, and one less up to 64 times that */
-#define TAIL ((size_t)256 << 10)        /* memory behind a block that is worth a system call */
+#define ROOMY_BYTES ((size_t)1 << 20) /* for blocks up to that, and one less up to 64 times that */
+#define TAIL ((size_t)256 << 10)      /* memory behind a block that is worth a system call */
 
 static unsigned room_class(size_t bytes)
 {
@@ -128,7 +128,8 @@ static bool split(struct heap *heap, unsigned size_class)
 /* See that there is a free room of that class that holds no memory. */
 static bool provide(struct heap *heap, unsigned size_class)
 {
-    return heap->inside->rooms.clean[size_class] != NULL || extend(heap, size_class) || split(heap, size_class);
+    return heap->inside->rooms.clean[size_class] != NULL || extend(heap, size_class) ||
+           split(heap, size_class);
 }
 
 /* A free room of class `least` at least, off its list. NULL: no address space, or no memory for its descriptor. */
