@@ -136,8 +136,9 @@ static inline struct heap_slab *rooms_first(const struct heap *heap)
 
 /* Make the first `bytes` of a table usable. False: no memory. */
 bool table_reach(struct table *table, size_t bytes);
-/* A unit, made a free slab's (kind SLAB, nothing else set but region). fine: its slots are no larger than a page, so that
- * it may be part of a huge page; what larger ones leave of their slots is to stay untouched. NULL: no memory. */
+/* A unit, made a free slab's (kind SLAB, nothing else set but region). fine: its slots are no larger than
+ * a page, so that it may be part of a huge page; what larger ones leave of their slots is to stay
+ * untouched. NULL: no memory. */
 struct heap_slab *unit_take(struct heap *heap, unsigned region, bool fine);
 /* The list that an arena belongs to. */
 unsigned arena_list(const struct arena *arena);

@@ -21,8 +21,8 @@
  * than a room or two, and a share of all. */
 #define EXCHANGE_FROM ((size_t)256 << 10)
 #define EXCHANGE_SHARE 32u
-/* And between two ticks not more than that, and half of the heap, or of a large one: a program that breathes faster would
- * pay for each breath with page faults. */
+/* And between two ticks not more than that, and half of the heap, or of a large one: a program that
+ * breathes faster would pay for each breath with page faults. */
 #define EXCHANGE_A_TURN ((size_t)4 << 20)
 #define EXCHANGE_LARGE ((size_t)256 << 20)
 #define EXCHANGE_AT_ONCE ((size_t)1 << 20)

@@ -24,8 +24,8 @@ size_t room_bytes(const struct heap_slab *room)
     return HEAP_UNIT << room->size_class;
 }
 
-/* The room that a block gets: larger by some doublings, so that it can grow. Address space is cheap, but not where
- * there is little, nor for the largest. */
+/* The room that a block gets: larger by some doublings, so that it can grow. Address space is cheap, but
+ * not where there is little, nor for the largest. */
 static unsigned roomy_class(const struct heap *heap, size_t bytes)
 {
     if (heap->span < ROOMY_RANGE)
@@ -132,7 +132,8 @@ static bool provide(struct heap *heap, unsigned size_class)
            split(heap, size_class);
 }
 
-/* A free room of class `least` at least, off its list. NULL: no address space, or no memory for its descriptor. */
+/* A free room of class `least` at least, off its list. NULL: no address space, or no memory for its
+ * descriptor. */
 static struct heap_slab *room_take(struct heap *heap, unsigned least, unsigned wanted)
 {
     struct rooms *rooms = &heap->inside->rooms;
@@ -197,8 +198,10 @@ static void cut(struct heap *heap, struct heap_slab *room, size_t keep)
     went(heap, room, from);
 }
 
-/* --- loose rooms: in use, with much memory behind the block. It may grow into that; if it does not, the memory goes
- * back with the second tick, or in exchange ---------------------------------------------------------- */
+/* --- loose rooms -------------------------------------------------------------------------------- */
+
+/* They are in use, with much memory behind the block. It may grow into that; if it does not, the memory goes
+ * back with the second tick, or in exchange. */
 
 static size_t excess_of(const struct heap *heap, const struct heap_slab *room)
 {

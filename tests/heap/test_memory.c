@@ -362,6 +362,27 @@ static void test_ticks(void **state)
     end();
 }
 
+/* Memory behind a block that has shrunk goes back likewise, unless the block grows into it again. */
+static void test_ticks_behind_blocks(void **state)
+{
+    (void)state;
+    begin(0);
+    for (unsigned i = 0; i < 2; i++)
+        (void)model_alloc(&model, HEAP_BUFFERS, 3 * MIB, false);
+    heap_tick(model.heap, SECOND);
+    for (unsigned i = 0; i < 2; i++)
+        (void)model_realloc(&model, i, MIB);
+    verify_view();
+    heap_tick(model.heap, 2 * SECOND);
+    assert_int_equal(resident_bytes(), 6 * MIB);
+    (void)model_realloc(&model, 1, 3 * MIB);
+    heap_tick(model.heap, 3 * SECOND);
+    heap_tick(model.heap, 4 * SECOND);
+    assert_int_equal(resident_bytes(), 4 * MIB);
+    verify_view();
+    end();
+}
+
 /* What is used again between two looks stays. */
 static void test_breathing(void **state)
 {
@@ -590,6 +611,7 @@ int main(void)
         cmocka_unit_test(test_huge_pages_broken_by_ticks),
         cmocka_unit_test(test_mended_meanwhile),
         cmocka_unit_test(test_ticks),
+        cmocka_unit_test(test_ticks_behind_blocks),
         cmocka_unit_test(test_breathing),
         cmocka_unit_test(test_exchange),
         cmocka_unit_test(test_side_tables),
