@@ -62,6 +62,11 @@ def stock() -> tuple[int, float]:
     return found, perf_counter() - began
 
 
+def processor_s(midden: Any) -> float:
+    """Return the processor seconds of all clones so far."""
+    return float(midden.stats()["child_cpu_s"])
+
+
 def answer(found: dict[str, Any]) -> tuple[int, float]:
     """Return the same of what `midden.collect` returned."""
     return int(found["found"]), float(found["find_s"])
@@ -94,7 +99,10 @@ def main(arguments: list[str]) -> None:
         searches["clone"] = lambda: answer(midden.collect())
         searches["clone_busy"] = lambda: answer(beside_busy(midden, heap[0]))
     for way in ways or searches:
+        before = processor_s(midden) if way == "clone" else 0.0
         result[f"{way}_s"] = search(searches[way])
+        if way == "clone":
+            result["clone_cpu_s"] = [(processor_s(midden) - before) / repeats]
     result["memory_kib"] = memory()
     leave_standing(heap)
     print(json.dumps(result))

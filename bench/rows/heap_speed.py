@@ -105,9 +105,11 @@ def _tell(
         f"processor times {mean(processor):.3f}"
     )
     slowest = sorted(whole, key=lambda name: whole[name])[:3]
-    by_least = dict(zip(whole, least, strict=True))
+    others = dict(zip(whole, zip(least, processor, strict=True), strict=True))
     outcome.notes.append(
-        "slowest, in brackets by least times: "
-        + ", ".join(f"{name} {times(whole[name])} ({times(by_least[name])})" for name in slowest)
+        "slowest, in brackets by least times and by processor times: "
+        + ", ".join(
+            f"{name} {times(whole[name])} ({', '.join(map(times, others[name]))})" for name in slowest
+        )
         + f"; import and enable() took {Spread.of(enable).show(ms)}, and are counted"
     )
