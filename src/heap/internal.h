@@ -63,6 +63,7 @@ enum family { PLAIN_CLEAN, PLAIN_DIRTY, HUGE_CLEAN, HUGE_DIRTY, FAMILIES };
 struct table {
     char *at;
     size_t committed, reserved;
+    bool claimed;
 };
 
 struct region {
@@ -84,6 +85,7 @@ struct rooms {
 
 struct heap_inside {
     size_t region_span; /* of each region of slots; the rooms have twice that */
+    bool claimed; /* the range and the tables are not reserved: other mappings may come to lie there */
     char *tables;
     size_t tables_bytes, page_bytes;
     struct table slabs[HEAP_REGIONS + 1], arenas[HEAP_REGIONS], marks, freed, sites[HEAP_REGIONS];
@@ -134,6 +136,8 @@ static inline struct heap_slab *rooms_first(const struct heap *heap)
     return heap->slabs + (HEAP_REGIONS * heap->inside->region_span >> HEAP_UNIT_SHIFT);
 }
 
+/* Make pages of the range, or beside it, usable; they lie next to those that are. */
+bool space_commit(bool claimed, char *at, size_t bytes);
 /* Make the first `bytes` of a table usable. False: no memory. */
 bool table_reach(struct table *table, size_t bytes);
 /* A unit, made a free slab's (kind SLAB, nothing else set but region). fine: its slots are no larger than

@@ -28,7 +28,7 @@ size_t room_bytes(const struct heap_slab *room)
  * not where there is little, nor for the largest. */
 static unsigned roomy_class(const struct heap *heap, size_t bytes)
 {
-    if (heap->span < ROOMY_RANGE)
+    if (heap->span < ROOMY_RANGE || platform_space_limited())
         return room_class(bytes);
     return room_class(bytes) + (bytes <= ROOMY_BYTES ? ROOMY : bytes <= 64 * ROOMY_BYTES ? ROOMY - 1 : 0);
 }
@@ -91,7 +91,8 @@ static bool extend(struct heap *heap, unsigned size_class)
     if (end > rooms->committed) {
         size_t wanted = (end + HEAP_ARENA - 1) & ~(HEAP_ARENA - 1);
         char *first = heap->base + HEAP_REGIONS * inside->region_span;
-        if (wanted > all || !platform_commit(first + rooms->committed, wanted - rooms->committed))
+        if (wanted > all ||
+            !space_commit(inside->claimed, first + rooms->committed, wanted - rooms->committed))
             return false;
         rooms->committed = wanted;
     }

@@ -1,7 +1,9 @@
 /* space.c: the range, the tables beside it, arenas and units.
  *
- * The range is address space only. Arenas are opened one after the other; what lies before the last is usable
- * memory, so the system keeps one record of it (and one more for each change of advice about huge pages). */
+ * The range is address space only, and as a rule not even reserved: a program that limits its address space
+ * (RLIMIT_AS) would get nothing any more. It lies where the system puts nothing by itself, and should somebody else come to lie
+ * in it, it ends there. Arenas are opened one after the other; what lies before the last is usable memory,
+ * so the system keeps one record of it (and one more for each change of advice about huge pages). */
 #include "internal.h"
 
 #define LARGEST_RANGE ((size_t)1 << 40)
@@ -10,13 +12,23 @@
 
 /* --- tables ------------------------------------------------------------------------------------- */
 
+bool space_commit(bool claimed, char *at, size_t bytes)
+{
+    if (!(claimed ? platform_take(at, bytes) : platform_commit(at, bytes)))
+        return false;
+    if (claimed) /* where the system gives huge pages unasked, it shall ask us */
+        platform_advise_huge(at, bytes, false);
+    return true;
+}
+
 bool table_reach(struct table *table, size_t bytes)
 {
     if (bytes <= table->committed)
         return true;
     size_t wanted = bytes + bytes / 8 + HEAP_UNIT;
     wanted = wanted < table->reserved ? wanted & ~(HEAP_UNIT - 1) : table->reserved;
-    if (bytes > wanted || !platform_commit(table->at + table->committed, wanted - table->committed))
+    if (bytes > wanted ||
+        !space_commit(table->claimed, table->at + table->committed, wanted - table->committed))
         return false;
     table->committed = wanted;
     return true;
@@ -29,6 +41,11 @@ static size_t table_place(struct table *table, char *start, size_t offset, size_
     bytes = (bytes + page - 1) & ~(page - 1);
     *table = (struct table){.at = start != NULL ? start + offset : NULL, .reserved = bytes};
     return offset + bytes;
+}
+
+static void table_drop(struct table *table)
+{
+    platform_unmap(table->committed != 0 ? table->at : NULL, table->committed);
 }
 
 /* Lay the tables out from `start` on; returns their bytes. start may be NULL: to learn those. */
@@ -46,6 +63,34 @@ static size_t tables_place(struct heap_inside *inside, char *start)
     for (unsigned region = 0; region < HEAP_REGIONS; region++)
         end = table_place(&inside->sites[region], start, end, span / HEAP_GRAIN * sizeof(uint32_t));
     return end;
+}
+
+static void claim_tables(struct heap_inside *inside)
+{
+    for (unsigned part = 0; part <= HEAP_REGIONS; part++)
+        inside->slabs[part].claimed = true;
+    for (unsigned region = 0; region < HEAP_REGIONS; region++)
+        inside->arenas[region].claimed = inside->sites[region].claimed = true;
+    inside->marks.claimed = inside->freed.claimed = true;
+}
+
+/* The range and its tables, without the system's knowledge. */
+static bool range_claim(struct heap *heap, struct heap_inside *inside, size_t bytes)
+{
+    inside->region_span = bytes / 4;
+    inside->tables_bytes = tables_place(inside, NULL);
+    heap->base = platform_claim(bytes, HEAP_ARENA);
+    inside->tables = heap->base != NULL ? platform_claim(inside->tables_bytes, HEAP_UNIT) : NULL;
+    if (inside->tables == NULL) {
+        platform_unclaim(heap->base);
+        return false;
+    }
+    heap->span = bytes;
+    tables_place(inside, inside->tables);
+    claim_tables(inside);
+    heap->slabs = (struct heap_slab *)inside->slabs[0].at;
+    inside->claimed = true;
+    return true;
 }
 
 static bool range_reserve(struct heap *heap, struct heap_inside *inside, size_t bytes)
@@ -87,7 +132,9 @@ struct heap *heap_new(const struct heap_options *options)
     struct heap_inside *inside = &both->inside;
     size_t asked = options != NULL ? options->reserve : 0;
     size_t bytes = asked != 0 ? asked : LARGEST_RANGE;
-    while (bytes >= SMALLEST_RANGE && !range_reserve(heap, inside, bytes))
+    if (asked == 0 && range_claim(heap, inside, bytes))
+        asked = bytes;
+    while (!inside->claimed && bytes >= SMALLEST_RANGE && !range_reserve(heap, inside, bytes))
         bytes = asked != 0 ? 0 : bytes / 4;
     if (bytes < SMALLEST_RANGE) {
         platform_unmap(both, sizeof *both);
@@ -103,7 +150,8 @@ struct heap *heap_new(const struct heap_options *options)
         for (unsigned i = 0; i < HEAP_CLASSES; i++)
             heap->current[region][i] = &inside->none;
     /* Where the system gives huge pages unasked, it shall ask us. */
-    platform_advise_huge(heap->base, heap->span, false);
+    if (!inside->claimed)
+        platform_advise_huge(heap->base, heap->span, false);
     return heap;
 }
 
@@ -111,8 +159,26 @@ void heap_delete(struct heap *heap)
 {
     if (heap == NULL)
         return;
-    platform_unmap(heap->base, heap->span);
-    platform_unmap(heap->inside->tables, heap->inside->tables_bytes);
+    struct heap_inside *inside = heap->inside;
+    if (inside->claimed) { /* what lies between is not ours */
+        for (unsigned region = 0; region < HEAP_REGIONS; region++) {
+            const struct region *r = &inside->regions[region];
+            platform_unmap(r->committed != 0 ? arena_start(heap, region, 0) : NULL, r->committed);
+            table_drop(&inside->arenas[region]);
+            table_drop(&inside->sites[region]);
+        }
+        platform_unmap(inside->rooms.committed != 0 ? heap->base + HEAP_REGIONS * inside->region_span : NULL,
+                       inside->rooms.committed);
+        for (unsigned part = 0; part <= HEAP_REGIONS; part++)
+            table_drop(&inside->slabs[part]);
+        table_drop(&inside->marks);
+        table_drop(&inside->freed);
+        platform_unclaim(heap->base);
+        platform_unclaim(inside->tables);
+    } else {
+        platform_unmap(heap->base, heap->span);
+        platform_unmap(inside->tables, inside->tables_bytes);
+    }
     platform_unmap(heap, sizeof(struct both));
 }
 
@@ -221,8 +287,12 @@ static bool arena_open(struct heap *heap, unsigned region, bool fine)
         more = more < HEAP_ARENA ? HEAP_ARENA : more > COMMIT_AT_MOST ? COMMIT_AT_MOST : more;
         if (r->committed + more > inside->region_span)
             more = inside->region_span - r->committed;
-        if (!platform_commit(arena_start(heap, region, 0) + r->committed, more))
-            return false;
+        char *at = arena_start(heap, region, 0) + r->committed;
+        if (!space_commit(inside->claimed, at, more)) {
+            more = HEAP_ARENA; /* limited: then no more than needed */
+            if (!space_commit(inside->claimed, at, more))
+                return false;
+        }
         r->committed += more;
     }
     struct arena *arena = arena_at(heap, region, number);

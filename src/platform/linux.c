@@ -37,11 +37,17 @@
 #include <cpuid.h>
 #endif
 
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_ASAN 1
+#endif
 #if defined(__SANITIZE_THREAD__)
 #define UNDER_TSAN 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define UNDER_TSAN 1
+#endif
+#if __has_feature(address_sanitizer)
+#define UNDER_ASAN 1
 #endif
 #endif
 
@@ -53,6 +59,9 @@
 #endif
 #ifndef CLOSE_RANGE_UNSHARE
 #define CLOSE_RANGE_UNSHARE 2
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
 #endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -194,6 +203,65 @@ void *platform_reserve(size_t bytes, size_t align)
     if (aligned + bytes != end)
         (void)CALL(SYS_munmap, aligned + bytes, end - aligned - bytes);
     return (void *)aligned;
+}
+
+/* How far below the system's own mappings, which grow downwards. */
+#define CLAIM_DISTANCE ((size_t)16 << 40)
+#define CLAIM_TRIES 64u
+
+void *platform_claim(size_t bytes, size_t align)
+{
+#if defined(UNDER_TSAN) || defined(UNDER_ASAN)
+    return NULL; /* they have plans of their own for addresses */
+#endif
+    size_t page = platform_page_bytes();
+    bytes = whole_pages(bytes);
+    if (bytes == 0 || PLATFORM_FAULT(PLATFORM_FAULT_MAP))
+        return NULL;
+    int64_t near = CALL(SYS_mmap, 0, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (near < 0)
+        return NULL;
+    (void)CALL(SYS_munmap, near, page);
+    size_t place = (size_t)near, distance = CLAIM_DISTANCE;
+    while (distance > place / 2) /* small address spaces */
+        distance /= 4;
+    place -= distance;
+    for (unsigned i = 0; i < CLAIM_TRIES && place > 2 * (bytes + align); i++) {
+        place = (place - bytes) & ~(align - 1);
+        /* A page in front keeps others of our kind away. */
+        int64_t guard = CALL(SYS_mmap, place - page, page, PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+        if (guard == (int64_t)(place - page))
+            return (void *)place;
+        if (guard >= 0)
+            (void)CALL(SYS_munmap, guard, page); /* before Linux 4.17 that was a hint */
+        place -= align;
+    }
+    return NULL;
+}
+
+void platform_unclaim(void *pages)
+{
+    size_t page = platform_page_bytes();
+    if (pages != NULL)
+        (void)CALL(SYS_munmap, (uintptr_t)pages - page, page);
+}
+
+bool platform_take(void *pages, size_t bytes)
+{
+    if (PLATFORM_FAULT(PLATFORM_FAULT_COMMIT))
+        return false;
+    int64_t at = CALL(SYS_mmap, pages, whole_pages(bytes), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (at >= 0 && at != (int64_t)pages)
+        (void)CALL(SYS_munmap, at, whole_pages(bytes));
+    return at == (int64_t)pages;
+}
+
+bool platform_space_limited(void)
+{
+    struct rlimit limit;
+    return CALL(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
 }
 
 bool platform_commit(void *pages, size_t bytes)

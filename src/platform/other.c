@@ -48,6 +48,28 @@ void *platform_reserve(size_t bytes, size_t align)
     return NULL;
 }
 
+void *platform_claim(size_t bytes, size_t align)
+{
+    (void)bytes, (void)align;
+    return NULL;
+}
+
+void platform_unclaim(void *pages)
+{
+    (void)pages;
+}
+
+bool platform_take(void *pages, size_t bytes)
+{
+    (void)pages, (void)bytes;
+    return false;
+}
+
+bool platform_space_limited(void)
+{
+    return false;
+}
+
 bool platform_commit(void *pages, size_t bytes)
 {
     (void)pages, (void)bytes;

@@ -33,6 +33,15 @@ void platform_unmap(void *pages, size_t bytes);
 /* Address space without memory: touching it is an error until platform_commit. Aligned to `align`, a power
  * of two of pages. NULL when refused. Freed by platform_unmap. */
 void *platform_reserve(size_t bytes, size_t align);
+/* Address space that is not even reserved, so that no limit counts it: a place far from where the system maps what
+ * others ask for. Aligned as above. NULL when there is none. Its pages are taken by platform_take; freed by platform_unclaim,
+ * after what was taken was unmapped. */
+void *platform_claim(size_t bytes, size_t align);
+void platform_unclaim(void *pages);
+/* Make claimed pages usable; they read as zero. False when refused, or when somebody else has come to lie there. */
+bool platform_take(void *pages, size_t bytes);
+/* Whether the address space of the process is limited (ulimit -v). */
+bool platform_space_limited(void);
 /* Make reserved pages usable; they read as zero. False when refused. pre: whole pages of one reservation. */
 bool platform_commit(void *pages, size_t bytes);
 /* Give the memory of whole pages back; they read as zero afterwards. False when refused (locked memory). */

@@ -402,7 +402,7 @@ static int little_space(void)
     EXPECT(limit_address_space(4 * GIB));
     struct heap *little = heap_new(NULL);
     EXPECT(little != NULL);
-    EXPECT(little->span < 4 * GIB && little->span >= 64 * MIB);
+    EXPECT(little->span >= 64 * MIB); /* it is not reserved: the limit does not matter until it is used */
     for (size_t i = 0; i < 10000; i++) {
         char *block = heap_alloc(little, i % 2 ? HEAP_OBJECTS : HEAP_BUFFERS, i);
         EXPECT(block != NULL);
@@ -410,8 +410,12 @@ static int little_space(void)
     }
     EXPECT(heap_check(little) == NULL);
     heap_delete(little);
+    /* With hardly any there is a heap, or none, or nothing in it; and the C library gets its own. */
     EXPECT(limit_address_space(32 * MIB));
-    EXPECT(heap_new(NULL) == NULL);
+    little = heap_new(NULL);
+    for (size_t i = 0; little != NULL && i < 100000 && heap_alloc(little, HEAP_OBJECTS, 500) != NULL; i++)
+        ;
+    EXPECT(little == NULL || heap_check(little) == NULL);
     return 0;
 }
 

@@ -392,7 +392,7 @@ static void test_whole_forgets_its_cost(void **state)
 static void test_small_heap_whole(void **state)
 {
     (void)state;
-    uint64_t limit = 100000; /* 10 ms at 100 ns each */
+    uint64_t limit = 200000; /* 20 ms at 100 ns each */
     pacer_start(&pacer, 8000, 0);
     for (int i = 0; i < 10; i++) {
         pacer_promoted(&pacer, 200);
@@ -422,12 +422,12 @@ static void test_small_heap_whole(void **state)
 static void test_almost_large_heap_whole(void **state)
 {
     (void)state;
-    pacer_start(&pacer, 40000, 0);
-    pacer_promoted(&pacer, 10000); /* half the limit */
+    pacer_start(&pacer, 80000, 0);
+    pacer_promoted(&pacer, 20000); /* half the limit */
     assert_int_equal(whole(false), 0);
     pacer_promoted(&pacer, 1);
-    assert_int_equal(whole(true), 100000);
-    pacer_promoted(&pacer, 49999);
+    assert_int_equal(whole(true), 200000);
+    pacer_promoted(&pacer, 99999);
     whole(true);
     assert_decides(SECOND, PACER_REST);
     pacer_promoted(&pacer, 1);
@@ -645,13 +645,13 @@ static void test_whole_refused(void **state)
 static void test_haste_looks_at_all(void **state)
 {
     (void)state;
-    pacer_start(&pacer, 120000, 0);
+    pacer_start(&pacer, 240000, 0);
     pacer_expect(&pacer, 20 * MS, SECOND);
     for (int i = 0; i < 12; i++)
-        pacer_promoted(&pacer, 5100);
+        pacer_promoted(&pacer, 10200);
     assert_int_equal(whole(false), 0);
-    assert_decides(SECOND + 400 * MS, PACER_REST); /* 61 200 have come: half of what there was */
-    assert_true(whole(true) >= 181200);
+    assert_decides(SECOND + 400 * MS, PACER_REST); /* 122 400 have come: half of what there was */
+    assert_true(whole(true) >= 362400);
     assert_int_equal(whole(false), 0);             /* asked for once */
     assert_decides(SECOND + 600 * MS, PACER_FULL); /* by now a clone may cost it */
 }
