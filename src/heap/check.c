@@ -78,7 +78,7 @@ static const char *check_slab(const struct heap *heap, const struct heap_slab *s
         return "a slab is current and does not know it, or the other way round";
     if (slab->bin == BIN_CURRENT ? slab->floor != FLOOR_NEVER : slab->live <= slab->floor)
         return "a slab has fallen to its floor unseen";
-    if (slab->bin == BIN_FULL && slab->live != slab->capacity)
+    if (slab->bin == BIN_FULL && slab->capacity - slab->live >= (int)slab_enough(slab))
         return "a slab that is not full is not in a bin";
     if (slab->bin == BIN_NONE && (slab->flags & HEAP_FLAG_EVACUATE) == 0)
         return "a slab is in no bin";

@@ -85,7 +85,7 @@ struct rooms {
 
 struct heap_inside {
     size_t region_span; /* of each region of slots; the rooms have twice that */
-    bool claimed; /* the range and the tables are not reserved: other mappings may come to lie there */
+    bool claimed;       /* the range and the tables are not reserved: other mappings may come to lie there */
     char *tables;
     size_t tables_bytes, page_bytes;
     struct table slabs[HEAP_REGIONS + 1], arenas[HEAP_REGIONS], marks, freed, sites[HEAP_REGIONS];
@@ -153,6 +153,12 @@ void arena_relist(struct heap *heap, unsigned region, uint32_t number);
 
 /* --- slab.c ------------------------------------------------------------------------------------- */
 
+/* So many free slots make it worth to allocate from a slab again. With a single one, a queue would change the slab with
+ * each object: what is freed there is taken at once. Up to a sixty-fourth of a full heap stays unused for it. */
+static inline unsigned slab_enough(const struct heap_slab *slab)
+{
+    return slab->capacity >= 1024 ? 16 : slab->capacity >= 128 ? slab->capacity / 64u : 1;
+}
 unsigned class_of(size_t bytes); /* pre: bytes <= HEAP_LARGEST_SLOT */
 size_t class_bytes(unsigned size_class);
 

@@ -41,9 +41,10 @@ static unsigned bin_of(const struct heap_slab *slab)
 
 void slab_bin(struct heap *heap, struct heap_slab *slab)
 {
-    if (slab->live == slab->capacity) {
+    unsigned enough = slab_enough(slab);
+    if (slab->capacity - slab->live < (int)enough) {
         slab->bin = BIN_FULL;
-        slab->floor = (uint16_t)(slab->capacity - 1);
+        slab->floor = (uint16_t)(slab->capacity - enough);
         return;
     }
     unsigned bin = bin_of(slab);
