@@ -154,7 +154,7 @@ static struct buffer dict_buffer(PyDictObject *dict)
         return (struct buffer){VALUES, block, sizeof(void *)};
     }
     const struct dict_keys_mirror *keys = (void *)dict->ma_keys;
-    if (!host.dicts || keys->refcount != 1 || keys->kind >= DICT_KEYS_MIRROR_SPLIT)
+    if (!host.dicts || keys == NULL || keys->refcount != 1 || keys->kind >= DICT_KEYS_MIRROR_SPLIT)
         return (struct buffer){NOTHING, NULL, 0}; /* shared, or one of CPython's own */
     return (struct buffer){TABLE, dict->ma_keys, sizeof *keys + ((size_t)1 << keys->log2_index_bytes)};
 }
