@@ -106,10 +106,8 @@ def _tell(
     )
     slowest = sorted(whole, key=lambda name: whole[name])[:3]
     others = dict(zip(whole, zip(least, processor, strict=True), strict=True))
+    told = [f"{name} {times(whole[name])} ({', '.join(map(times, others[name]))})" for name in slowest]
     outcome.notes.append(
-        "slowest, in brackets by least times and by processor times: "
-        + ", ".join(
-            f"{name} {times(whole[name])} ({', '.join(map(times, others[name]))})" for name in slowest
-        )
-        + f"; import and enable() took {Spread.of(enable).show(ms)}, and are counted"
+        f"slowest, in brackets by least times and by processor times: {', '.join(told)}"
+        f"; import and enable() took {Spread.of(enable).show(ms)}, and are counted"
     )
