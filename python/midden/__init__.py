@@ -125,7 +125,7 @@ def collect(
 def compact() -> int:
     """Give back all memory that can be given back, now, and return how many bytes that was.
 
-    Buffers that belong to one object (the items of lists, the tables of dicts and sets, bytearrays, arrays) move
+    Buffers that belong to one object (the items of lists, the tables of dicts and sets, bytearrays) move
     out of sparsely used memory, where nobody can notice; then every empty page of the heap goes back to the
     system, and the C library is asked for its own (``malloc_trim``). The program stands still meanwhile. The same
     happens by itself, in slices, when the program is idle or memory is short.

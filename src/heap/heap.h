@@ -13,8 +13,9 @@
  *   room    a power of two of units, for one block that is larger than any class
  *   page    4 KiB: what goes back to the system
  *
- * Regions: HEAP_OBJECTS holds what never moves, HEAP_BUFFERS what has one owner and may (heap_move). Blocks
- * larger than HEAP_LARGEST_SLOT are the third part's, whatever region was asked for.
+ * Regions: HEAP_OBJECTS is for what does not move, as a rule, HEAP_BUFFERS for what has one owner and may. Which
+ * blocks do move the host decides (heap_move). Blocks larger than HEAP_LARGEST_SLOT are the third part's,
+ * whatever region was asked for.
  *
  * Threads: a heap belongs to one thread at a time; whoever shares it brings the lock (CPython: the GIL). Only
  * heap_owns, and heap_free_remote, may be called by any thread at any time. Signals: nothing here may be
