@@ -102,7 +102,6 @@ struct heap_inside {
     bool sites_enabled, evacuating, ticks;
     uint32_t given; /* units and rooms that became free, to tell when to look at the clock */
     uint32_t purge_region, purge_arena; /* where heap_purge goes on */
-    size_t purge_returned;
     size_t returned_bytes, moved_blocks, moved_bytes, advised, purges;
 };
 
